@@ -1,0 +1,1 @@
+"""What leaves TIM in other formats: one module per format. Tilesets leave through ``tiling.archive``."""

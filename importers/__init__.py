@@ -1,0 +1,78 @@
+"""File formats in: one module or sub-package per family, all with the same three verbs.
+
+``probe(path)`` says what lies there and never fails on a foreign file; ``read(probe, context)`` streams objects, sources and
+rejected records; ``open_source(ref)`` opens bulk data again, in any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from tim.model import ObjectRecord, Rejected
+from tim.place import Place
+from tim.place.resolve import FoundCrs
+from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
+
+FORMATS: Mapping[str, str] = {"las": "importers.las", "osgb": "importers.osgb"}
+"""Format name to the module that knows it; folders first where a file could belong to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What was found at one place: enough for an inventory line, cheap to make."""
+
+    uri: str
+    """Path of the file or folder."""
+    format: str
+    kind: Kind
+    key: str
+    """Source key or its prefix: relative to the folder that was probed, ``/`` between parts; empty where that folder is the source itself."""
+    files: int
+    size: int
+    """Bytes."""
+    count: int | None
+    """Points where known without decoding; otherwise ``None``."""
+    low: tuple[float, float, float] | None
+    """Native extent (``found.origin`` not added) as far as headers say."""
+    high: tuple[float, float, float] | None
+    found: FoundCrs
+    problems: tuple[Rejected, ...] = ()
+    """What will be quarantined or deserves a warning; a probe with ``fatal`` problems cannot be read."""
+    fatal: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportContext:
+    """What reading needs besides the probe."""
+
+    place: Place
+    """The resolved place of the whole probe."""
+    layer: str = ""
+
+
+class Importer(Protocol):
+    """What each module of :data:`FORMATS` has."""
+
+    def probe(self, path: Path, key: str = "") -> list[Probe]:
+        """What of this format lies at ``path``: a file, or a folder that is one delivery. Empty for anything foreign; never raises for it."""
+
+    def read(self, probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | SourceRef | Rejected]:
+        """Objects, their bulk sources, and what had to be left out."""
+
+    def open(self, ref: SourceRef) -> PointSource | MeshTree | GridSource | VolumeSource:
+        """The bulk data behind a reference. Raises SourceError where it is gone or changed, CorruptSource where it is broken."""
+
+
+def importer(format_name: str) -> Importer:
+    """The importer of one format, loaded when asked for."""
+    return cast("Importer", import_module(FORMATS[format_name]))
+
+
+def open_source(ref: SourceRef) -> PointSource | MeshTree | GridSource | VolumeSource:
+    """Open bulk data by its reference; see :meth:`Importer.open`."""
+    return importer(ref.format).open(ref)

@@ -1,0 +1,20 @@
+"""Fixtures every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; tests that need it skip where it is absent, and fail there in CI."""
+    if REAL_DATA.is_dir():
+        return REAL_DATA
+    if os.environ.get("CI") == "true":
+        pytest.fail("the real data sets (../shared/data) are absent, and CI must have them")
+    pytest.skip("the real data sets (../shared/data) are absent")

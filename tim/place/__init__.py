@@ -1,0 +1,11 @@
+"""Where things are: CRS, datum and height as one typed, stored record, and the frame tiles are built in.
+
+Three steps, each shown in the placing report: (a) source CRS to its own datum, (b) own datum to WGS 84, (c) height to the WGS 84
+ellipsoid, by us alone. Targets are EPSG:4979 (degrees, metres) and EPSG:4978 (geocentric metres).
+"""
+
+from tim.place.frame import Frame
+from tim.place.local import LocalMap, local_map
+from tim.place.place import Box3, Datum, Height, Place
+
+__all__ = ["Box3", "Datum", "Frame", "Height", "LocalMap", "Place", "local_map"]

@@ -1,0 +1,191 @@
+"""The object store: one protocol, hand-written SQL per store, one contract suite (``tim.store.contract``) for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+from uuid import UUID
+
+from tim.model import Code, Dataset, ObjectRecord, Stage
+from tim.place import Box3
+from tim.sources import SourceRef
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Make an object, or a new version of it where anything differs from its current one."""
+
+    object: ObjectRecord
+    if_version: int | None = None
+    """The version number the writer has seen; Conflict where it is no longer the current one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """End an object's current version; its history stays."""
+
+    tim_id: UUID
+    valid_to: str | None = None
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutSource:
+    """Register or refresh a bulk source of the dataset."""
+
+    source: SourceRef
+
+
+@dataclass(frozen=True, slots=True)
+class DropSource:
+    """Take a bulk source out of the dataset."""
+
+    key: str
+
+
+Operation = Put | Retire | PutSource | DropSource
+
+
+@dataclass(frozen=True, slots=True)
+class Changeset:
+    """One atomic step of a dataset's history."""
+
+    dataset: str
+    """Slug; the dataset must exist."""
+    operations: Iterable[Operation]
+    """Consumed once, streamed: a changeset may be far larger than memory."""
+    author: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What a changeset did to one object: its boxes before and after (``None``: was not, or is no longer)."""
+
+    tim_id: UUID
+    old_box: Box3 | None
+    new_box: Box3 | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The result of a changeset. Unchanged records touch nothing; a changeset that changes nothing gets no sequence number."""
+
+    seq: int
+    """The store's sequence number after it."""
+    hash: str
+    """blake2b-256 hex over parent hash and content: equal histories have equal hashes; times and authors do not enter."""
+    created: int
+    updated: int
+    retired: int
+    unchanged: int
+    touched: Sequence[Touched]
+    """At most the first 100,000; ``touched_all`` says whether that is all."""
+    touched_all: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """A stored version of an object."""
+
+    tim_id: UUID
+    version: int
+    """1, 2, 3, … within the object."""
+    dataset: str
+    object: ObjectRecord
+    seq: int
+    """The changeset that made it."""
+    db_from: str
+    db_to: str | None
+    """Database time; open for the current version."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """A moment to look at: both times default to now."""
+
+    valid: str | None = None
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What to ask for; conditions are joined by *and*. CQL2 compiles into this tree later."""
+
+    dataset: str | None = None
+    box: Box3 | None = None
+    class_id: str | None = None
+    """This class and all below it (prefix of dotted ids)."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Attribute equals value."""
+    stage: Stage | None = None
+    scenario: str = ""
+    code: Code | None = None
+    """Scheme and value must match; edition where it is not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a query in a stable order."""
+
+    items: Sequence[ObjectVersion]
+    cursor: str | None
+    """Give it back for the next page; ``None`` after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesetRecord:
+    """A line of the log."""
+
+    seq: int
+    parent: int | None
+    hash: str
+    dataset: str
+    author: str
+    reason: str
+    time: str
+    counts: Mapping[Literal["created", "updated", "retired", "sources"], int]
+
+
+class ObjectStore(Protocol):
+    """The store of objects, datasets, sources and history. Safe for one writer and many readers at once, across processes."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    @property
+    def seq(self) -> int:
+        """The sequence number of the newest changeset; 0 when empty."""
+
+    def put_dataset(self, dataset: Dataset) -> Dataset:
+        """Make a dataset or change its title, access and settings. Frame and kind never change (StoreError)."""
+
+    def dataset(self, slug: str) -> Dataset:
+        """One dataset. Raises UsageError ``store.no-dataset`` naming those there are."""
+
+    def datasets(self) -> list[Dataset]:
+        """All, by slug."""
+
+    def sources(self, dataset: str) -> list[SourceRef]:
+        """The dataset's bulk sources, by key."""
+
+    def apply(self, changeset: Changeset) -> Applied:
+        """Do all of it or nothing. Raises Conflict, StoreError; WorkspaceError where the disk is full or read-only."""
+
+    def get(self, tim_id: UUID, as_of: AsOf | None = None) -> ObjectVersion | None:
+        """One object."""
+
+    def history(self, tim_id: UUID) -> list[ObjectVersion]:
+        """All versions, oldest first."""
+
+    def query(self, filter: Filter, as_of: AsOf | None = None, cursor: str | None = None, limit: int = 1000) -> Page:  # noqa: A002
+        """Objects that match, ordered by ``tim_id``."""
+
+    def count(self, dataset: str | None = None) -> int:
+        """Current objects."""
+
+    def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
+        """Changesets, newest first."""
