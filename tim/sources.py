@@ -56,11 +56,11 @@ def fingerprint(path: Path, pattern: str = "*") -> Fingerprint:
             mtime = max(mtime, stat.st_mtime_ns)
         return Fingerprint(size, mtime, digest.hexdigest())
     stat = path.stat()
-    with path.open("rb") as file:
-        digest.update(file.read(_SAMPLE))
+    with path.open("rb") as stream:
+        digest.update(stream.read(_SAMPLE))
         if stat.st_size > _SAMPLE:
-            file.seek(max(_SAMPLE, stat.st_size - _SAMPLE))
-            digest.update(file.read(_SAMPLE))
+            stream.seek(max(_SAMPLE, stat.st_size - _SAMPLE))
+            digest.update(stream.read(_SAMPLE))
     return Fingerprint(stat.st_size, stat.st_mtime_ns, digest.hexdigest())
 
 

@@ -41,7 +41,7 @@ class Frame:
     @property
     def origin(self) -> F64:
         """float64[3]: ECEF metres of the origin."""
-        return ellipsoid.to_ecef(np.array([[self.lon, self.lat, self.height]]))[0]
+        return ellipsoid.to_ecef(np.array([[self.lon, self.lat, self.height]])).reshape(3)
 
     @property
     def transform(self) -> list[float]:
@@ -51,11 +51,11 @@ class Frame:
 
     def from_ecef(self, ecef: F64) -> F64:
         """float64[n, 3] ECEF metres to frame metres."""
-        return (ecef - self.origin) @ self.axes.T
+        return np.asarray((ecef - self.origin) @ self.axes.T)
 
     def to_ecef(self, local: F64) -> F64:
         """float64[n, 3] frame metres to ECEF metres."""
-        return local @ self.axes + self.origin
+        return np.asarray(local @ self.axes + self.origin)
 
     def record(self) -> dict[str, Any]:
         """JSON-able record; ``Frame(**record)`` reads it back."""

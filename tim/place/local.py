@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from tim.geometry import F64
 from tim.place.frame import Frame
 from tim.place.place import Place

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal
 
-import numpy as np
-from pyproj import CRS, Transformer
-
-from tim.errors import PlaceError
 from tim.geometry import F64
 from tim.place import ellipsoid
 
