@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from hashlib import blake2b
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -100,6 +101,13 @@ class Archive:
         if info.scheme == "implicit-octree":
             for key in tree.entries:
                 octree_address(key)
+        for key, tile in tree.entries.items():
+            if (
+                len(tile.box) != 12
+                or not all(map(isfinite, (*tile.box, tile.geometric_error)))
+                or tile.geometric_error < 0
+            ):
+                raise TilingError("archive.bad-number", key=key)
         digests = {key: row_digest(tile) for key, tile in tree.entries.items()}
         hash_ = _snapshot_hash(digests, info)
         with index.write(self._db, self.path) as db:
@@ -204,7 +212,7 @@ class Archive:
             with (self.packs / name).open("rb") as file:
                 file.seek(offset)
                 data = pack.plain(file.read(stored), _encoding(gz))
-        except (OSError, ValueError, pack.zlib.error) as error:
+        except (OSError, ValueError) as error:
             raise TilingError("archive.damaged-pack", pack=name, hash=hash, reason=str(error)) from error
         if blake2b(data, digest_size=32).hexdigest() != hash:
             raise TilingError("archive.damaged-pack", pack=name, hash=hash, reason="hash")

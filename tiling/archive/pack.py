@@ -132,8 +132,13 @@ def gzip(parts: Sequence[Buffer]) -> bytes:
 
 
 def plain(data: Buffer, encoding: Encoding) -> bytes:
-    """The plain payload of stored bytes."""
-    return zlib.decompress(data, 31) if encoding == "gzip" else bytes(data)
+    """The plain payload of stored bytes. Raises ValueError where they are no whole gzip member."""
+    if encoding == "identity":
+        return bytes(data)
+    try:
+        return zlib.decompress(data, 31)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
 
 
 def sweep(packs: Path, known: set[str]) -> None:
@@ -181,7 +186,7 @@ if sys.platform == "win32":
         """Nothing to do: an open file cannot be deleted there."""
 
     def _dead(path: Path) -> bool:
-        return True  # deleting fails where the writer lives
+        return path.exists()  # deleting fails where the writer lives
 
 else:
     import fcntl

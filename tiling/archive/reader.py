@@ -37,16 +37,17 @@ class Table:
         self._shift = 32 - max(1, min(24, (self._count // 4).bit_length()))
         first = np.frombuffer(rows["hash"].tobytes(), ">u4")[::8] if self._count else np.empty(0, ">u4")
         edges = np.arange((1 << 32 - self._shift) + 1, dtype=np.uint64) << np.uint64(self._shift)
-        self._starts = memoryview(np.searchsorted(first.astype(np.uint64), edges).astype(np.uint32))
+        self._starts = np.searchsorted(first.astype(np.uint64), edges).astype(np.uint32).data
         self._hashes = rows["hash"].tobytes()
         self._rest = {
-            name: memoryview(np.ascontiguousarray(rows[name])) for name in ("pack", "offset", "stored", "size", "gzip")
+            name: np.ascontiguousarray(rows[name]).data for name in ("pack", "offset", "stored", "size", "gzip")
         }
 
     def __len__(self) -> int:
         return self._count
 
     def get(self, name: bytes) -> Location | None:
+        """Where the content with this 32-byte hash lies."""
         bucket = int.from_bytes(name[:4]) >> self._shift
         starts = self._starts
         at = self._hashes.find(name, starts[bucket] * 32, starts[bucket + 1] * 32)
@@ -73,6 +74,7 @@ class Octree:
     hashes: bytes
 
     def find(self, code: int, seq: int) -> bytes | None:
+        """Hash of the content a tile has in a snapshot."""
         for at in range(bisect_left(self.codes, code), bisect_right(self.codes, code)):
             if self.starts[at] <= seq < self.ends[at]:
                 return self.hashes[32 * at : 32 * at + 32]
@@ -91,6 +93,7 @@ class Shelf:
 
     @property
     def last(self) -> int:
+        """The newest sequence."""
         return max(self.snapshots)
 
 
@@ -106,6 +109,7 @@ class State:
     shelves: dict[str, Shelf] = field(default_factory=dict)
 
     def find(self, name: bytes) -> Location | None:
+        """Where the content with this 32-byte hash lies."""
         return self.loose.get(name) or self.table.get(name)
 
 
@@ -149,6 +153,9 @@ class Reader:
             with index.read(self._db, self._path) as db:
                 self._state = _load(db, self._state)
             self._seen = version
+            with self._map_lock:
+                for number in self._maps.keys() - self._state.packs.keys():
+                    del self._maps[number]  # so that the deleted pack's disk space is freed
             return True
 
     def datasets(self) -> list[str]:
@@ -298,8 +305,8 @@ def _octree(db: sqlite3.Connection, dataset: int) -> dict[int, Octree]:
     trees = {}
     for level, rows in levels.items():
         rows.sort()
-        columns = [memoryview(np.array([row[i] for row in rows], np.int64)) for i in range(3)]
-        trees[level] = Octree(*columns, b"".join(row[3] for row in rows))
+        columns = np.array([row[:3] for row in rows], np.int64).T.copy()
+        trees[level] = Octree(columns[0].data, columns[1].data, columns[2].data, b"".join(row[3] for row in rows))
     return trees
 
 

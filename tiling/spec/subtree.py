@@ -38,7 +38,8 @@ class Subtree:
 
 def morton(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any]) -> Codes:
     """uint64[n] Morton codes; x is the lowest bit. Coordinates below 2^21."""
-    return _spread(x) | _spread(y) << np.uint64(1) | _spread(z) << np.uint64(2)
+    codes: Codes = _spread(x) | _spread(y) << np.uint64(1) | _spread(z) << np.uint64(2)
+    return codes
 
 
 def unmorton(codes: Codes) -> tuple[Codes, Codes, Codes]:
