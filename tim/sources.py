@@ -7,7 +7,7 @@ Every source reads lazily and holds no more than one part, node, window or block
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -126,8 +126,8 @@ class PointSource(Protocol):
     def parts(self, target: int) -> list[Part]:
         """Cut into runs of about ``target`` points, together every point exactly once, at boundaries cheap to seek to."""
 
-    def read(self, part: Part) -> Iterator[Points]:
-        """The points of one part in batches of at most a million, in file order.
+    def read(self, part: Part, attributes: Collection[str] | None = None) -> Iterator[Points]:
+        """The points of one part in batches of at most a million, in file order, with the named attributes (all by default).
 
         Raises CorruptSource where the file ends early or does not decode, naming file and point index.
         """

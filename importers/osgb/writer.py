@@ -26,7 +26,7 @@ _GL = {"texture 2d": 0x0DE1, "clamp": 0x2900, "linear": 0x2601, "triangles": 4, 
 class PagedNode:
     """One level of detail in a file: what it shows, and the file that replaces it closer up."""
 
-    mesh: Mesh
+    meshes: tuple[Mesh, ...]
     """Texture coordinates with v down (glTF); a JPEG or PNG texture or none."""
     child: str = ""
     """File name relative to this file; empty for a leaf."""
@@ -108,8 +108,9 @@ def _node(out: _Out, node: PagedNode, name: str) -> None:
         out.pack("?I", True, 1)
     out.object("osg::Geode")
     out.node()
-    out.pack("?I", True, 1)
-    _geometry(out, node.mesh, name)
+    out.pack("?I", True, len(node.meshes))
+    for index, mesh in enumerate(node.meshes):
+        _geometry(out, mesh, f"{name}_{index}")
 
 
 def _geometry(out: _Out, mesh: Mesh, name: str) -> None:
