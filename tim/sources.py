@@ -166,8 +166,15 @@ class MeshTree(Protocol):
 
     place: Place
 
+    @property
+    def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Native lower and upper corner, about; finer levels may reach beyond it."""
+
     def roots(self) -> list[NodeRef]:
         """The files nobody links to, sorted by path."""
+
+    def files(self) -> list[tuple[NodeRef, int]]:
+        """Every file with its size in bytes, sorted by path: what a build is planned from without reading any."""
 
     def load(self, ref: NodeRef) -> list[MeshNode]:
         """The nodes of one file, in file order: one per level-of-detail switch, so that siblings refine apart.
