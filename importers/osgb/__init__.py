@@ -21,7 +21,6 @@ from importers.osgb.tree import SUFFIX, Corner, OsgbTree, extent_of, linked_file
 from tim.errors import CorruptSource, SourceError, TimError
 from tim.geometry import F64
 from tim.model import ObjectRecord, Rejected, Representation
-from tim.place import Box3, Place
 from tim.place.resolve import FoundCrs
 from tim.sources import Fingerprint, SourceRef
 
@@ -30,7 +29,7 @@ __all__ = ["OsgbTree", "open", "probe", "read"]
 FORMAT = "osgb"
 CLASS = "survey.oblique-model"
 _MARGIN = 0.05
-"""Finer levels reach a little beyond the root's geometry: extents grow by this share of their diagonal."""
+"""Finer levels reach a little beyond the root's geometry: the tree's bounds are wider by this share of the diagonal."""
 _SAMPLED_ROOTS = 2000
 """Roots looked into for the extent of a probe; more are sampled evenly."""
 
@@ -72,13 +71,15 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Source
                 yield Rejected(f"{key}/{name}", "osgb.not-osgb", {"file": f"{key}/{name}", "offset": 0})
         try:
             survey = _survey(block, key)
-            box = _geographic_box(context.place, survey.low, survey.high)
+            box = context.place.box(np.array(survey.low), np.array(survey.high))
         except SourceError as error:
             yield Rejected(key, error.code, error.fields)
             continue
+        margin = _MARGIN * math.dist(survey.low, survey.high)
+        low, high = [v - margin for v in survey.low], [v + margin for v in survey.high]
         ref = SourceRef(
             uri=str(block.folder), format=FORMAT, kind="meshes", key=key, place=context.place, fingerprint=_fingerprint(block, files),
-            box=box, options={"roots": list(survey.roots), "low": list(survey.low), "high": list(survey.high), "single": path.is_file()},
+            box=box, options={"roots": list(survey.roots), "low": low, "high": high, "single": path.is_file()},
         )  # fmt: skip
         yield ref
         attributes: dict[str, int | float] = {
@@ -127,8 +128,7 @@ class _Bounds:
     def corners(self) -> tuple[Corner, Corner] | None:
         if not np.isfinite(self.low).all():
             return None
-        margin = _MARGIN * float(np.linalg.norm(self.high - self.low))
-        return _corner(self.low - margin), _corner(self.high + margin)
+        return _corner(self.low), _corner(self.high)
 
 
 def _blocks(path: Path) -> list[Block]:
@@ -214,15 +214,6 @@ def _fingerprint(block: Block, files: list[str]) -> Fingerprint:
         size += stat.st_size
         latest = max(latest, stat.st_mtime_ns)
     return Fingerprint(size, latest, digest.hexdigest())
-
-
-def _geographic_box(place: Place, low: Corner, high: Corner) -> Box3:
-    """EPSG:4979 box of a native box, from its corners and the middles of its edges and faces."""
-    axes = [(a, (a + b) / 2, b) for a, b in zip(low, high, strict=True)]
-    grid = np.array(np.meshgrid(*axes)).reshape(3, -1).T
-    geographic = place.to_geographic(grid)
-    (west, south, bottom), (east, north, top) = geographic.min(axis=0), geographic.max(axis=0)
-    return float(west), float(south), float(bottom), float(east), float(north), float(top)
 
 
 def _corner(values: F64) -> Corner:

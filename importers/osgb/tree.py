@@ -127,7 +127,8 @@ def extent_of(data: bytes | memoryview, name: str) -> tuple[F64, F64] | None:
     for geometry, matrix in _geometries(read_scene(data, name), None):
         if geometry.vertices is not None and len(geometry.vertices.values) and geometry.vertices.values.ndim == 2:
             positions = _transformed(geometry.vertices.values[:, :3], matrix)
-            low, high = np.minimum(low, positions.min(axis=0)), np.maximum(high, positions.max(axis=0))
+            low = np.minimum(low, [positions[:, axis].min() for axis in range(3)])
+            high = np.maximum(high, [positions[:, axis].max() for axis in range(3)])
     return (low, high) if np.isfinite(low).all() and np.isfinite(high).all() else None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from importers import open_source
 from tiling.builder import Job, Shard, ShardResult, TileEntry, TileSink
 from tiling.meshes.assemble import Assembly, box_around
-from tiling.meshes.content import encode
+from tiling.meshes.content import encode, extent
 from tiling.meshes.quadtree import above
 from tim.errors import SourceError
 from tim.geometry import F64
@@ -115,9 +115,8 @@ def _tiles(
     content, low, high = None, np.zeros(3), np.zeros(3)
     counts: dict[str, int] = {}
     if node.meshes:
-        native_low = np.min([mesh.positions.min(axis=0) for mesh in node.meshes], axis=0).astype(np.float64)
-        native_high = np.max([mesh.positions.max(axis=0) for mesh in node.meshes], axis=0).astype(np.float64)
-        made = encode(node.meshes, placing.around(native_low, native_high), placing.frame)
+        native = extent([mesh.positions for mesh in node.meshes])
+        made = encode(node.meshes, placing.around(*native), placing.frame)
         content, low, high = sink.put(made.chunks), made.low, made.high
         counts = {"vertices": made.vertices, "triangles": made.triangles}
     error = PIXELS_PER_SCREEN_ERROR * max((link.metres_per_pixel for link in node.children), default=0.0)

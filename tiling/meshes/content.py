@@ -40,8 +40,7 @@ def encode(meshes: Sequence[Mesh], place: LocalMap, frame: Frame) -> Content:
     Raises ValueError where a mesh has no place (coordinates that are not finite).
     """
     lattice = [on_lattice(mesh.positions, place, frame.step) for mesh in meshes]
-    low = np.min([q.min(axis=0) for q in lattice], axis=0)
-    high = np.max([q.max(axis=0) for q in lattice], axis=0)
+    low, high = extent(lattice)
     small = int((high - low).max()) <= _U16
     writer = GlbWriter()
     if small:
@@ -65,6 +64,13 @@ def encode(meshes: Sequence[Mesh], place: LocalMap, frame: Frame) -> Content:
         sum(len(q) for q in lattice),
         sum(len(m.triangles) for m in meshes),
     )
+
+
+def extent(positions: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Lower and upper corner [3] of several arrays [n, 3]; a column at a time, which is several times faster than by rows."""
+    low = [min(p[:, axis].min() for p in positions) for axis in range(3)]
+    high = [max(p[:, axis].max() for p in positions) for axis in range(3)]
+    return np.array(low), np.array(high)
 
 
 def on_lattice(positions: NDArray[Any], place: LocalMap, step: float) -> I32:
