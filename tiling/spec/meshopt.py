@@ -1,16 +1,176 @@
-"""EXT_meshopt_compression, vertex codec version 0: see the extension's specification, appendix "Mode 0: attributes"."""
+"""EXT_meshopt_compression, vertex codec version 0 (the extension's specification, "Mode 0: attributes"), in numpy.
+
+A stream holds one vertex buffer of ``stride`` bytes a vertex. Each byte of the vertex is coded apart: the zigzag difference to the same
+byte of the vertex before, in groups of 16, each group in the shortest of four forms: nothing (all zero), 2 bits or 4 bits a value
+with the values too large for that behind them, or 16 plain bytes. 256 vertices make a block; a block holds, byte by byte of the
+vertex, a header of 2 bits a group and then the groups. The first vertex stands at the end of the stream.
+
+Everything is done for the whole buffer at once: a group is two 64-bit words, so counting and packing are a few integer operations.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+U8 = NDArray[np.uint8]
+U64 = NDArray[np.uint64]
 
-def encode_vertex_buffer(values: NDArray[np.uint8]) -> bytes:
-    """uint8[n, stride] to the encoded stream."""
-    raise NotImplementedError
+_HEADER = 0xA0
+_GROUP = 16
+_TAIL = 32
+_BYTES = np.uint64(0x0101010101010101)
+_TOP = np.uint64(56)
+_SLOT = 8 + _GROUP
+"""Bytes kept for a group before the unused ones are dropped: packed values, then single bytes."""
 
 
-def decode_vertex_buffer(data: bytes, count: int, stride: int) -> NDArray[np.uint8]:
+def block_vertices(stride: int) -> int:
+    """Vertices in a block: at most 256 and at most 8192 bytes, a multiple of 16."""
+    return min(8192 // stride & ~15, 256)
+
+
+def encode_vertex_buffer(values: U8) -> bytes:
+    """uint8[n, stride] to the encoded stream; stride a multiple of 4, at most 256."""
+    count, stride = values.shape
+    return encode_lanes(np.ascontiguousarray(values.T), count)
+
+
+def encode_lanes(lanes: U8, count: int) -> bytes:
+    """uint8[stride, count], one row for each byte of the vertex, to the encoded stream."""
+    stride = len(lanes)
+    if stride % 4 or not 0 < stride <= 256:
+        raise ValueError(f"a stride of {stride} bytes cannot be encoded")
+    tail = bytes(max(0, _TAIL - stride)) + (lanes[:, 0].tobytes() if count else bytes(stride))
+    per_block = block_vertices(stride)
+    blocks = -(-count // per_block)
+    if not blocks:
+        return bytes([_HEADER]) + tail
+    live = [k for k in range(stride) if lanes[k, 0] != lanes[k, -1] or (lanes[k] != lanes[k, 0]).any()]
+    deltas = np.zeros((len(live), blocks * per_block), np.uint8)
+    for row, k in enumerate(live):
+        _zigzag_deltas(lanes[k], deltas[row, 1:count])
+    return b"".join([bytes([_HEADER]), _blocks(deltas, live, stride, count, per_block), tail])
+
+
+def _zigzag_deltas(lane: U8, out: U8) -> None:
+    """Differences of neighbours, folded so that small ones of either sign are small: uint8[n] into uint8[n - 1]."""
+    np.subtract(lane[1:], lane[:-1], out=out)
+    sign = (out.view(np.int8) >> 7).view(np.uint8)
+    np.left_shift(out, 1, out=out)
+    np.bitwise_xor(out, sign, out=out)
+
+
+def _blocks(deltas: U8, live: list[int], stride: int, count: int, per_block: int) -> bytes:
+    """All blocks of a stream. deltas: uint8[len(live), blocks * per_block], zero where there is no vertex."""
+    groups_per_block = per_block // _GROUP
+    rows = len(live)
+    blocks = deltas.shape[1] // per_block
+    words = deltas.view(np.uint64).reshape(rows, deltas.shape[1] // _GROUP, 2)
+    over3, over15 = deltas >= 3, deltas >= 15
+    size2 = _count(over3) + 4
+    size4 = _count(over15) + 8
+    mode = np.where(np.minimum(size2, size4) >= 16, 3, np.where(size2 <= size4, 1, 2)).astype(np.uint8)
+    mode[(words[..., 0] | words[..., 1]) == 0] = 0
+
+    # One slot for every header byte and for every byte a group may need, block by block and byte by byte of the vertex as the
+    # stream has them; `keep` says which of them it has.
+    header = -(-groups_per_block // 4)
+    slots = np.zeros((blocks, stride, header + groups_per_block * _SLOT), np.uint8)
+    keep = np.zeros(slots.shape, np.bool_)
+    keep[:, :, :header] = True
+    last_groups = -(-(count - (blocks - 1) * per_block) // _GROUP)
+    keep[-1, :, -(-last_groups // 4) : header] = False
+    for row, k in enumerate(live):
+        shape = (blocks, groups_per_block)
+        m = mode[row].reshape(shape)
+        quads = np.zeros((blocks, header, 4), np.uint8)
+        quads.reshape(blocks, header * 4)[:, :groups_per_block] = m
+        slots[:, k, :header] = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
+        group = slots[:, k, header:].reshape(*shape, _SLOT)
+        kept = keep[:, k, header:].reshape(*shape, _SLOT)
+        values = deltas[row].reshape(*shape, _GROUP)
+        group[..., 8:] = values
+        two, four, plain = m == 1, m == 2, m == 3
+        group[..., :4] = _pack2(values)
+        group[four, :8] = _pack4(values[four])
+        kept[..., :4] = (two | four)[..., None]
+        kept[..., 4:8] = four[..., None]
+        kept[..., 8:] = (
+            (over3[row].reshape(*shape, _GROUP) & two[..., None])
+            | (over15[row].reshape(*shape, _GROUP) & four[..., None])
+            | plain[..., None]
+        )
+    return slots[keep].tobytes()
+
+
+def _count(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """bool[rows, n] to uint8[rows, n / 16]: how many of each 16 are set."""
+    words: U64 = flags.view(np.uint64).reshape(len(flags), flags.shape[1] // _GROUP, 2)
+    return ((words[..., 0] + words[..., 1]) * _BYTES >> _TOP).astype(np.uint8)
+
+
+def _pack2(values: U8) -> U8:
+    """uint8[..., 16] to uint8[..., 4]: two bits a value, 3 where it is too large, the first value in the highest bits."""
+    quads = np.minimum(values, 3).view("<u4")
+    return (quads * np.uint32(1 << 30 | 1 << 20 | 1 << 10 | 1) >> np.uint32(24)).astype(np.uint8)
+
+
+def _pack4(values: U8) -> U8:
+    """uint8[..., 16] to uint8[..., 8]: four bits a value, 15 where it is too large, the first value in the high half."""
+    pairs = np.minimum(values, 15).view("<u2")
+    return (pairs << np.uint16(4) | pairs >> np.uint16(8)).astype(np.uint8)
+
+
+def decode_vertex_buffer(data: bytes, count: int, stride: int) -> U8:
     """The encoded stream to uint8[count, stride]. Raises ValueError for a malformed stream."""
-    raise NotImplementedError
+    if stride % 4 or not 0 < stride <= 256 or count < 0:
+        raise ValueError(f"{count} vertices of {stride} bytes cannot be decoded")
+    tail = max(stride, _TAIL)
+    if len(data) < 1 + tail or data[0] != _HEADER:
+        raise ValueError("not a vertex stream of version 0")
+    stream = np.frombuffer(data, np.uint8)
+    end = len(data) - tail
+    per_block = block_vertices(stride)
+    deltas = np.zeros((stride, -(-count // per_block) * per_block), np.uint8)
+    position = 1
+    for start in range(0, count, per_block):
+        groups = -(-min(per_block, count - start) // _GROUP)
+        for k in range(stride):
+            header = stream[position : position + -(-groups // 4)]
+            position += len(header)
+            if position > end:
+                raise ValueError("the stream ends inside a block")
+            modes = (header[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3).reshape(-1)[:groups]
+            if modes.any():
+                position = _decode_groups(stream, position, end, modes, deltas[k, start : start + groups * _GROUP])
+    if position != end:
+        raise ValueError(f"{end - position} bytes are left over after the last block")
+    signed = (deltas[:, :count] >> 1) ^ -(deltas[:, :count] & 1)
+    if count:
+        signed[:, 0] += stream[len(data) - stride :]
+    return np.ascontiguousarray(np.cumsum(signed, axis=1, dtype=np.uint8).T)
+
+
+def _decode_groups(stream: U8, position: int, end: int, modes: U8, out: U8) -> int:
+    for group, mode in enumerate(modes.tolist()):
+        values = out[group * _GROUP : (group + 1) * _GROUP]
+        if mode == 0:
+            continue
+        packed = (0, 4, 8, 16)[mode]
+        if position + packed > end:
+            raise ValueError("the stream ends inside a group")
+        head = stream[position : position + packed]
+        position += packed
+        if mode == 3:
+            values[:] = head
+            continue
+        shifts = np.array([6, 4, 2, 0] if mode == 1 else [4, 0], np.uint8)
+        limit = 3 if mode == 1 else 15
+        values[:] = (head[:, None] >> shifts & limit).reshape(-1)
+        large = np.flatnonzero(values == limit)
+        if position + len(large) > end:
+            raise ValueError("the stream ends inside a group")
+        values[large] = stream[position : position + len(large)]
+        position += len(large)
+    return position
