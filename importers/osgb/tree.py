@@ -43,8 +43,8 @@ class OsgbTree:
     root_files: tuple[str, ...]
     low: Corner
     high: Corner
-    single: bool = False
-    """Whether the tree is what the root files lead to, whatever else lies in the folder."""
+    only: tuple[str, ...] | None = None
+    """The files of the tree where it is not all in the folder."""
 
     @property
     def bounds(self) -> tuple[Corner, Corner]:
@@ -57,7 +57,7 @@ class OsgbTree:
 
     def files(self) -> list[tuple[NodeRef, int]]:
         """Every file with its size in bytes, sorted by path."""
-        names = linked_files(self.folder, self.root_files) if self.single else names_below(self.folder)
+        names = names_below(self.folder) if self.only is None else self.only
         return [(NodeRef(name), (self.folder / name).stat().st_size) for name in names]
 
     def load(self, ref: NodeRef) -> list[MeshNode]:

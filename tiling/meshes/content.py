@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiling.meshes.texture import TextureInfo, texture_info
 from tiling.spec.glb import Buffer, GlbWriter
+from tim.errors import TilingError
 from tim.geometry import F64, I32, EncodedImage, Mesh
 from tim.place import Frame, LocalMap
 
@@ -37,7 +38,7 @@ def encode(meshes: Sequence[Mesh], place: LocalMap, frame: Frame) -> Content:
 
     Positions are whole lattice steps from the tile's lower corner: uint16 where they fit, otherwise float32 of exact lattice values.
     Textured meshes are unlit (their light is in the photographs); untextured ones with normals are lit.
-    Raises ValueError where a mesh has no place (coordinates that are not finite).
+    Raises TilingError where a vertex lies beyond the lattice.
     """
     lattice = [on_lattice(mesh.positions, place, frame.step) for mesh in meshes]
     low, high = extent(lattice)
@@ -74,13 +75,13 @@ def extent(positions: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any
 
 
 def on_lattice(positions: NDArray[Any], place: LocalMap, step: float) -> I32:
-    """Native positions [n, 3] as int32[n, 3] lattice steps in the frame. Raises ValueError outside ±2³¹ steps."""
+    """Native positions [n, 3] as int32[n, 3] lattice steps in the frame. Raises TilingError beyond ±2³¹ steps."""
     # float32 is widened inside the map's first product, exactly.
     placed = place(cast("F64", positions))
     np.multiply(placed, 1 / step, out=placed)
     np.rint(placed, out=placed)
     if not float(np.abs(placed).max()) < 2**31:
-        raise ValueError("a vertex lies too far from the frame's origin")
+        raise TilingError("meshes.too-far", kilometres=round(2**31 * step / 1000))
     return placed.astype(np.int32)
 
 
