@@ -102,7 +102,13 @@ class AccessError(TimError):
 
 def language_from_environment() -> Language:
     """``TIM_LANG`` if set, otherwise the locale: ``zh`` for any Chinese locale, else ``en``."""
-    chosen = os.environ.get("TIM_LANG") or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    chosen = (
+        os.environ.get("TIM_LANG")
+        or os.environ.get("LC_ALL")
+        or os.environ.get("LC_MESSAGES")
+        or os.environ.get("LANG")
+        or ""
+    )
     return "zh" if chosen.lower().startswith("zh") else "en"
 
 

@@ -5,7 +5,9 @@ ellipsoid, by us alone. Targets are EPSG:4979 (degrees, metres) and EPSG:4978 (g
 """
 
 from tim.place.frame import Frame
+from tim.place.height import Height
 from tim.place.local import LocalMap, local_map
-from tim.place.place import Box3, Datum, Height, Place
+from tim.place.place import Box3, Datum, Place
+from tim.place.resolve import FoundCrs, PlaceOptions, resolve
 
-__all__ = ["Box3", "Datum", "Frame", "Height", "LocalMap", "Place", "local_map"]
+__all__ = ["Box3", "Datum", "FoundCrs", "Frame", "Height", "LocalMap", "Place", "PlaceOptions", "local_map", "resolve"]

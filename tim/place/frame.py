@@ -50,13 +50,19 @@ class Frame:
         return [*axes[0], 0.0, *axes[1], 0.0, *axes[2], 0.0, *origin, 1.0]
 
     def from_ecef(self, ecef: F64) -> F64:
-        """float64[n, 3] ECEF metres to frame metres."""
-        return (ecef - self.origin) @ self.axes.T
+        """float64[n, 3] ECEF metres to frame metres; the same bits for a point whatever batch it comes in."""
+        return _turned(ecef - self.origin, self.axes)
 
     def to_ecef(self, local: F64) -> F64:
         """float64[n, 3] frame metres to ECEF metres."""
-        return local @ self.axes + self.origin
+        return _turned(local, self.axes.T) + self.origin
 
     def record(self) -> dict[str, Any]:
         """JSON-able record; ``Frame(**record)`` reads it back."""
         return {"lon": self.lon, "lat": self.lat, "height": self.height, "step": self.step}
+
+
+def _turned(xyz: F64, rows: F64) -> F64:
+    """``xyz @ rows.T`` by elementwise operations: a matrix product rounds differently from batch size to batch size."""
+    x, y, z = xyz[:, 0], xyz[:, 1], xyz[:, 2]
+    return np.column_stack([x * row[0] + y * row[1] + z * row[2] for row in rows])

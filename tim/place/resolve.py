@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tim.errors import PlaceError
 from tim.geometry import F64
+from tim.place.crs import parse
+from tim.place.datum import datum_step
+from tim.place.height import Height
 from tim.place.place import Place
 
 
@@ -42,4 +46,12 @@ def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Plac
     Raises PlaceError: no CRS, unknown vertical datum, a datum without a named operation, coordinates that contradict the CRS
     (swapped axes, zone-prefixed eastings, feet, outside the area of use).
     """
-    raise NotImplementedError
+    text = options.crs or found.horizontal
+    if text is None:
+        raise PlaceError("place.crs-missing", where=found.where)
+    source = parse(text)
+    height = Height("ellipsoid", "ellipsoid", unit=source.ellipsoidal or 1.0)
+    if source.ellipsoidal is None and options.vertical != "ellipsoid":
+        raise PlaceError("place.vertical-unknown", where=found.where)
+    datum = datum_step(source, options.datum, (0, 0, 0, 0))
+    return Place(source.text, height, datum, found.origin)
