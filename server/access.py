@@ -26,6 +26,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,50 +62,70 @@ class Key:
         return dataset in self.datasets or EVERYTHING in self.datasets
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
-    """The keys of a workspace, and the public verbs on them."""
+class Keys:
+    """The keys of a workspace, in its ``keys.json``."""
 
-    path: Path
+    def __init__(self, workspace: Path) -> None:
+        """workspace: the folder."""
+        self.path = workspace / "keys.json"
+
+    def create(self, name: str, datasets: Sequence[str] | None = None, days: float | None = None) -> str:
+        """Make a key and return it; it is seen only here. ``datasets``: slugs, ``None`` for all; ``days``: how long it holds.
+
+        Raises UsageError ``access.name-taken``, WorkspaceError.
+        """
+        keys = self.load()
+        if any(key.name == name for key in keys):
+            raise UsageError("access.name-taken", name=name)
+        key_id = secrets.token_hex(4)
+        secret = f"tim_{key_id}_{secrets.token_urlsafe(32)}"
+        allowed = tuple(sorted(set(datasets))) if datasets is not None else (EVERYTHING,)
+        self._store([*keys, Key(key_id, name, _hash(secret), secrets.token_hex(32), allowed, _in(days))])
+        return secret
+
+    def revoke(self, name: str) -> None:
+        """Take a key and its signed prefixes out of use. Raises UsageError ``access.no-key``."""
+        gone = self._named(name)
+        self._store([key for key in self.load() if key != gone])
+
+    def sign(self, name: str, dataset: str, days: float = 7) -> str:
+        """A signed prefix by the key of this name: see :func:`sign_prefix`. Raises UsageError ``access.no-key``, AccessError."""
+        return sign_prefix(self._named(name), dataset, _in(days) or 0)
+
+    def records(self) -> list[dict[str, Any]]:
+        """What may be shown of each key: ``name``, ``id``, ``datasets``, ``expires`` (ISO 8601 or ``None``)."""
+        return [
+            {
+                "name": key.name,
+                "id": key.id,
+                "datasets": list(key.datasets),
+                "expires": None if key.expires is None else _iso(key.expires),
+            }
+            for key in self.load()
+        ]
 
     def load(self) -> list[Key]:
         """All keys; none where there is no file. Raises WorkspaceError where it cannot be read."""
         try:
-            text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise WorkspaceError("access.keys-unreadable", path=str(self.path), reason=error.strerror or "") from error
-        try:
-            document = json.loads(text)
+            document = json.loads(self.path.read_text(encoding="utf-8"))
             if document["version"] != VERSION:
                 raise WorkspaceError("access.keys-version", path=str(self.path), version=str(document["version"]))
             return [_key(record) for record in document["keys"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise WorkspaceError("access.keys-unreadable", path=str(self.path), reason=str(error)) from error
 
-    def create(self, name: str, datasets: Sequence[str] = (EVERYTHING,), expires: int | None = None) -> tuple[Key, str]:
-        """Make a key. The second value is the key itself, seen only here. ``expires``: Unix seconds."""
-        if not datasets:
-            raise UsageError("access.no-datasets", name=name)
-        key_id = secrets.token_hex(4)
-        secret = f"tim_{key_id}_{secrets.token_urlsafe(32)}"
-        key = Key(key_id, name, _hash(secret), secrets.token_hex(32), tuple(sorted(set(datasets))), expires)
-        self._store([*self.load(), key])
-        return key, secret
-
-    def revoke(self, key_id: str) -> Key:
-        """Take a key and its signed prefixes out of use. Raises UsageError where there is none of this id."""
+    def _named(self, name: str) -> Key:
         keys = self.load()
-        gone = next((key for key in keys if key.id == key_id), None)
-        if gone is None:
-            raise UsageError("access.no-key", id=key_id, known=", ".join(key.id for key in keys) or "-")
-        self._store([key for key in keys if key.id != key_id])
-        return gone
+        found = next((key for key in keys if key.name == name), None)
+        if found is None:
+            raise UsageError("access.no-key", name=name, known=", ".join(key.name for key in keys) or "-")
+        return found
 
     def _store(self, keys: list[Key]) -> None:
         document = {"version": VERSION, "keys": [asdict(key) for key in keys]}
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        part = self.path.with_name(f".keys.{os.getpid()}.part")
         try:
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
                 json.dump(document, file, indent=1, ensure_ascii=False)
@@ -117,9 +138,10 @@ class KeyFile:
 
 
 def sign_prefix(key: Key, dataset: str, expires: int) -> str:
-    """``s/{expires}.{key id}.{signature}``: put before ``/tiles/{dataset}/…`` it opens this one dataset until ``expires`` (Unix seconds).
+    """``s/{expires}.{key id}.{signature}``: before ``/tiles/{dataset}/…`` it opens this one dataset until ``expires`` (Unix seconds).
 
-    HMAC-SHA256 (RFC 2104) by the key's signing secret over expiry and dataset. It dies with the key. Raises AccessError where the key does not open the dataset.
+    HMAC-SHA256 (RFC 2104) by the key's signing secret over expiry and dataset. It dies with the key.
+    Raises AccessError where the key itself does not open the dataset.
     """
     if not key.opens(dataset):
         raise AccessError("access.not-allowed", dataset=dataset)
@@ -197,6 +219,14 @@ def _signature(key: Key, dataset: str, expires: int) -> str:
 
 def _hash(secret: str) -> str:
     return hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
+
+
+def _in(days: float | None) -> int | None:
+    return None if days is None else int(time.time() + days * 86400)
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _key(record: dict[str, Any]) -> Key:

@@ -14,11 +14,12 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from server.basemap import BaseMap, fetch
-from server.catalog import Catalog, Snapshot
+from server.catalog import Catalog
 from server.docs import page as docs_page
 from server.docs import tile_paths
-from server.errors import body_of, headers_of, status_of
+from server.errors import body_of, headers_of, report, status_of
 from server.negotiate import credential
+from tiling.archive import Snapshot
 from tim import __version__
 from tim.errors import TimError, UsageError
 from tim.model import Dataset
@@ -41,6 +42,7 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
     """The application below ``/api`` and ``/basemap``, and ``/healthz``."""
     api = FastAPI(
         title="TIM engine", version=__version__, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, servers=[{"url": ".."}],
+        redirect_slashes=False,
         description="Territory information as 3D Tiles, with identity. 国土空间信息模型服务。",
     )  # fmt: skip
     maps = {base_map.id: base_map for base_map in base_maps}
@@ -63,7 +65,9 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
     async def conformance() -> Json:
         return {"conformsTo": CONFORMANCE}
 
-    @api.get("/api/collections", summary="What there is: public datasets, and those the key opens", tags=["OGC API Common"])
+    @api.get(
+        "/api/collections", summary="What there is: public datasets, and those the key opens", tags=["OGC API Common"]
+    )
     async def collections(request: Request) -> Json:
         await catalog.ensure(live=True)
         secret, up = _secret(request), _up(request)
@@ -87,7 +91,11 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
         up = _up(request)
         return {
             "snapshots": [
-                {**_snapshot(s), "tileset": f"tiles/{dataset}/@{s.seq}/tileset.json", "links": [_tiles(f"{up}tiles/{dataset}/@{s.seq}/tileset.json")]}
+                {
+                    **_snapshot(s),
+                    "tileset": f"tiles/{dataset}/@{s.seq}/tileset.json",
+                    "links": [_tiles(f"{up}tiles/{dataset}/@{s.seq}/tileset.json")],
+                }
                 for s in reversed(catalog.archive.snapshots(dataset))
             ],
             "links": [_link("self", f"{up}api/collections/{dataset}/snapshots", "application/json", "This document")],
@@ -100,7 +108,9 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
             "baseMaps": [base_map.public() for base_map in base_maps],
         }  # fmt: skip
 
-    @api.get("/basemap/{base_map}/{z}/{x}/{y}", summary="An image of a base map", tags=["Viewer"], response_class=Response)
+    @api.get(
+        "/basemap/{base_map}/{z}/{x}/{y}", summary="An image of a base map", tags=["Viewer"], response_class=Response
+    )
     def base_map_image(base_map: str, z: int, x: int, y: int) -> Response:
         if base_map not in maps:
             raise UsageError("server.no-base-map", id=base_map)
@@ -113,7 +123,10 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
 
     @api.get("/api/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(api.openapi()), headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"})
+        return HTMLResponse(
+            docs_page(api.openapi()),
+            headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"},
+        )
 
     _describe_tiles(api)
     _answer_errors(api)
@@ -164,7 +177,7 @@ def _tiles(href: str) -> Json:
 
 def _up(request: Request) -> str:
     """From the request's URL to the server's root: ``../`` for each folder the path is below it."""
-    return "../" * (request.scope["path"].count("/") - 1) or "./"
+    return "../" * (request.scope.get("asked", request.scope["path"]).count("/") - 1) or "./"
 
 
 def _secret(request: Request) -> str | None:
@@ -192,6 +205,10 @@ def _answer_errors(api: FastAPI) -> None:
     async def refused(_: Request, error: TimError) -> Response:
         return answer(error)
 
+    @api.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> Response:
+        return answer(TimError("server.internal", id=report(error)))
+
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
@@ -203,4 +220,7 @@ def _answer_errors(api: FastAPI) -> None:
             return answer(UsageError("server.method", method=request.method))
         if error.status_code == 404:
             return answer(UsageError("server.no-path", path=request.scope["path"][:200]))
-        return JSONResponse({"code": "server.http", "message": {"en": error.detail, "zh": error.detail}, "fields": {}}, error.status_code)
+        return JSONResponse(
+            {"code": "server.http", "message": {"en": error.detail, "zh": error.detail}, "fields": {}},
+            error.status_code,
+        )

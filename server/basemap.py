@@ -14,7 +14,9 @@ None by default. A TOML file names them::
     max-zoom = 18
     attribution = "国家地理信息公共服务平台"
 
-``{x}``, ``{y}`` (from the top), ``{-y}`` (from the bottom, TMS), ``{z}``, ``{s}``, ``{key}``; ``file:`` templates read a local folder.
+``{x}``, ``{y}`` (from the top), ``{-y}`` (from the bottom, TMS), ``{z}``, ``{z+1}``, ``{s}``, ``{key}``; ``file:`` templates read a local
+folder. ``scheme = "geographic"`` is for sources in degrees (EPSG:4326, EPSG:4490): two tiles side by side at level 0, which 天地图's ``_c``
+layers call level 1, hence ``{z+1}``.
 A request supplies three whole numbers and nothing else, and redirects to another host are not followed: the server cannot be made to
 ask any address but those the operator wrote down.
 """
@@ -32,14 +34,13 @@ from pathlib import Path
 from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
-from tim.errors import TimError, UsageError
-from tim.errors import WorkspaceError as SettingsError
+from tim.errors import TimError, UsageError, WorkspaceError
 
 TIMEOUT_SECONDS = 10.0
 LARGEST = 4 << 20
 """Bytes of one image."""
 DEEPEST = 24
-_FIELDS = re.compile(r"\{(x|y|-y|z|s|key)\}")
+_FIELDS = re.compile(r"\{(x|y|-y|z|z\+1|s|key)\}")
 _MEDIA = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 
 
@@ -50,8 +51,8 @@ class BaseMap:
     id: str
     title: Mapping[str, str]
     url: str
-    scheme: Literal["xyz", "wmts"] = "xyz"
-    """How the source counts; both count rows from the top, so the viewer asks the same way."""
+    scheme: Literal["xyz", "wmts", "geographic"] = "xyz"
+    """``xyz`` and ``wmts`` are both Web Mercator and asked for in the same way."""
     min_zoom: int = 0
     max_zoom: int = 18
     attribution: str = ""
@@ -69,7 +70,7 @@ class BaseMap:
     def source(self, z: int, x: int, y: int) -> str:
         """The address of one image, key and all."""
         host = self.subdomains[(x + y) % len(self.subdomains)] if self.subdomains else ""
-        values = {"x": x, "y": y, "-y": (1 << z) - 1 - y, "z": z, "s": host, "key": self.key}
+        values = {"x": x, "y": y, "-y": (1 << z) - 1 - y, "z": z, "z+1": z + 1, "s": host, "key": self.key}
         return _FIELDS.sub(lambda field: str(values[field[1]]), self.url)
 
 
@@ -78,16 +79,17 @@ def load_base_maps(path: Path) -> list[BaseMap]:
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("base-map", [])
     except (OSError, ValueError) as error:
-        raise SettingsError("server.base-maps-unreadable", path=str(path), reason=str(error)) from error
+        raise WorkspaceError("server.base-maps-unreadable", path=str(path), reason=str(error)) from error
     maps = [_base_map(path, number, entry) for number, entry in enumerate(entries, 1)]
     if len({base_map.id for base_map in maps}) < len(maps):
-        raise SettingsError("server.base-maps-unreadable", path=str(path), reason="id twice")
+        raise WorkspaceError("server.base-maps-unreadable", path=str(path), reason="id twice")
     return maps
 
 
 def fetch(base_map: BaseMap, z: int, x: int, y: int) -> tuple[bytes, str]:
     """One image and its media type; blocking. Raises UsageError outside the pyramid, TimError ``server.base-map-failed`` (without the key)."""
-    if not (0 <= z <= min(base_map.max_zoom, DEEPEST) and base_map.min_zoom <= z and 0 <= x < 1 << z and 0 <= y < 1 << z):
+    columns = 1 << (z + 1 if base_map.scheme == "geographic" else z) if 0 <= z <= DEEPEST else 0
+    if not (base_map.min_zoom <= z <= base_map.max_zoom and 0 <= x < columns and 0 <= y < 1 << z):
         raise UsageError("server.no-path", path=f"basemap/{base_map.id}/{z}/{x}/{y}")
     address = base_map.source(z, x, y)
     try:
@@ -114,7 +116,10 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        if urlsplit(newurl).hostname != urlsplit(req.full_url).hostname or urlsplit(newurl).scheme not in ("http", "https"):
+        if urlsplit(newurl).hostname != urlsplit(req.full_url).hostname or urlsplit(newurl).scheme not in (
+            "http",
+            "https",
+        ):
             raise OSError("redirected to another host")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -132,11 +137,15 @@ def _base_map(path: Path, number: int, entry: Mapping[str, Any]) -> BaseMap:
         scheme = base_map.url.partition(":")[0]
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", base_map.id) or scheme not in ("http", "https", "file"):
             raise ValueError("id must be a slug, url begin with http:, https: or file:")
-        if not (0 <= base_map.min_zoom <= base_map.max_zoom <= DEEPEST) or base_map.scheme not in ("xyz", "wmts"):
-            raise ValueError(f"zooms must lie within 0 and {DEEPEST}, scheme be xyz or wmts")
+        if not (0 <= base_map.min_zoom <= base_map.max_zoom <= DEEPEST) or base_map.scheme not in (
+            "xyz",
+            "wmts",
+            "geographic",
+        ):
+            raise ValueError(f"zooms must lie within 0 and {DEEPEST}, scheme be xyz, wmts or geographic")
         if _FIELDS.search(base_map.url.split("/")[2] if scheme != "file" else "") and not base_map.subdomains:
             raise ValueError("a field in the host name needs subdomains")
         base_map.source(0, 0, 0)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise SettingsError("server.base-map-wrong", path=str(path), number=number, reason=str(error)) from error
+        raise WorkspaceError("server.base-map-wrong", path=str(path), number=number, reason=str(error)) from error
     return base_map

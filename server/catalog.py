@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Protocol
 
-from server.access import Guard, KeyFile
+from server.access import Guard, Keys
 from server.errors import report
+from tiling.archive import Reader
 from tim.errors import TimError, UsageError
 from tim.model import Dataset
 from tim.sources import SourceRef
+from tim.store import ObjectStore
 
 FRESH_SECONDS = 0.5
 """A look at the archive holds this long; then the next request starts another, without waiting for it."""
@@ -27,60 +26,15 @@ STALE_SECONDS = 2.0
 """After this long (a quiet server) requests wait for the new look: a revoked key must not open anything an hour later."""
 
 
-class Blob(Protocol):
-    """A content or page as it is sent (:class:`tiling.archive.Blob`)."""
-
-    @property
-    def data(self) -> memoryview: ...
-    @property
-    def encoding(self) -> str: ...
-    @property
-    def hash(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-
-
-class Snapshot(Protocol):
-    """A published state of a dataset (:class:`tiling.archive.Snapshot`)."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def hash(self) -> str: ...
-    @property
-    def created(self) -> str: ...
-    @property
-    def tiles(self) -> int: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def counts(self) -> Mapping[str, int]: ...
-
-
-class Archive(Protocol):
-    """What is asked of the tile archive (:class:`tiling.archive.Reader`). Look-ups never wait; ``refresh`` may."""
-
-    def refresh(self) -> bool: ...
-    def content(self, hash: str) -> Blob | None: ...  # noqa: A002
-    def page(self, dataset: str, seq: int | None, name: str) -> Blob | None: ...
-    def tile(self, dataset: str, seq: int | None, key: str) -> Blob | None: ...
-    def latest(self, dataset: str) -> Snapshot | None: ...
-    def snapshots(self, dataset: str) -> Sequence[Snapshot]: ...
-    def close(self) -> None: ...
-
-
-class Records(Protocol):
-    """What is asked of the object store (:class:`tim.store.ObjectStore`)."""
-
-    def datasets(self) -> list[Dataset]: ...
-    def sources(self, dataset: str) -> list[SourceRef]: ...
-
-
 class Catalog:
     """Datasets by slug, the guard of the private ones, and the archive, kept fresh. Belongs to one event loop."""
 
     def __init__(
-        self, archive: Archive, store: Callable[[], AbstractContextManager[Records]], keys: Path, fresh: float = FRESH_SECONDS
+        self,
+        archive: Reader,
+        store: Callable[[], ObjectStore],
+        keys: Keys,
+        fresh: float = FRESH_SECONDS,
     ) -> None:
         """``store`` opens the object store anew: it is used from other threads."""
         self.archive = archive
@@ -89,7 +43,7 @@ class Catalog:
         self.hidden = False
         """Whether anything here is not public, so that what is missing must look like what is hidden."""
         self._store = store
-        self._keys = KeyFile(keys)
+        self._keys = keys
         self._keys_stamp: tuple[int, int] | None = None
         self._fresh = fresh
         self._looked = float("-inf")

@@ -37,7 +37,10 @@ def _operation(path: str, method: str, operation: Json) -> str:
         f"<dt><code>{escape(parameter['name'])}</code> {escape(parameter['in'])}</dt><dd>{escape(_type(parameter.get('schema', {})))}</dd>"
         for parameter in operation.get("parameters", [])
     ]
-    answers = [f"<dt>{escape(status)}</dt><dd>{escape(answer.get('description', ''))}</dd>" for status, answer in operation["responses"].items()]
+    answers = [
+        f"<dt>{escape(status)}</dt><dd>{escape(answer.get('description', ''))}</dd>"
+        for status, answer in operation["responses"].items()
+    ]
     return (
         f"<section><p><b>{escape(method.upper())}</b> <code>{escape(path)}</code><br>{escape(operation.get('summary', ''))}</p>"
         f"<dl>{''.join(rows + answers)}</dl></section>"
@@ -59,9 +62,15 @@ def tile_paths() -> Json:
         "/tiles/{dataset}/tileset.json": _get(f"{tileset}, newest snapshot (ETag)", "application/json", dataset),
         "/tiles/{dataset}/p/{hash}.json": _get(f"{tileset} below it, by content", "application/json", dataset, hash_),
         "/tiles/{dataset}/c/{hash}.glb": _get("Tile content, by hash; immutable", "model/gltf-binary", dataset, hash_),
-        "/tiles/{dataset}/@{seq}/tileset.json": _get(f"{tileset}, frozen at a snapshot", "application/json", dataset, seq),
-        "/tiles/{dataset}/@{seq}/s/{level}/{x}/{y}/{z}.subtree": _get("Implicit subtree", "application/octet-stream", dataset, seq, *place),
-        "/tiles/{dataset}/@{seq}/t/{level}/{x}/{y}/{z}.glb": _get("Implicit tile content", "model/gltf-binary", dataset, seq, *place),
+        "/tiles/{dataset}/@{seq}/tileset.json": _get(
+            f"{tileset}, frozen at a snapshot", "application/json", dataset, seq
+        ),
+        "/tiles/{dataset}/@{seq}/s/{level}/{x}/{y}/{z}.subtree": _get(
+            "Implicit subtree", "application/octet-stream", dataset, seq, *place
+        ),
+        "/tiles/{dataset}/@{seq}/t/{level}/{x}/{y}/{z}.glb": _get(
+            "Implicit tile content", "model/gltf-binary", dataset, seq, *place
+        ),
     }
 
 

@@ -11,7 +11,17 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from tim.errors import AccessError, Conflict, PlaceError, SourceError, StoreError, TilingError, TimError, UsageError, WorkspaceError
+from tim.errors import (
+    AccessError,
+    Conflict,
+    PlaceError,
+    SourceError,
+    StoreError,
+    TilingError,
+    TimError,
+    UsageError,
+    WorkspaceError,
+)
 
 log = logging.getLogger("tim.server")
 
@@ -65,7 +75,11 @@ def report(error: BaseException) -> str:
 
 def headers_of(error: TimError, status: int) -> list[tuple[bytes, bytes]]:
     """The headers that belong to an error's body."""
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="tim"'))
     if status == 405:

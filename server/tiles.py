@@ -22,9 +22,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from server.catalog import Blob, Catalog
+from server.catalog import Catalog
 from server.errors import body_of, headers_of, status_of
 from server.negotiate import accepts_gzip, byte_range, credential, matched_tag
+from tiling.archive import Blob
 from tim.errors import TimError, UsageError
 
 Scope = MutableMapping[str, Any]
@@ -57,7 +58,9 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _HASHED = re.compile(r"c/([0-9a-f]{64})\.glb|p/([0-9a-f]{64})\.json", re.ASCII)
 _KEYED = re.compile(r"t/(\d{1,2}(?:/\d{1,10}){3})\.glb|s/\d{1,2}(?:/\d{1,10}){3}\.subtree", re.ASCII)
 _SEQ = re.compile(r"\d{1,15}", re.ASCII)
-_READ = frozenset((b"accept-encoding", b"if-none-match", b"range", b"if-range", b"authorization", b"x-api-key", b"origin"))
+_READ = frozenset(
+    (b"accept-encoding", b"if-none-match", b"range", b"if-range", b"authorization", b"x-api-key", b"origin")
+)
 
 
 class TileApp:
@@ -83,7 +86,9 @@ class TileApp:
         except TimError as error:
             await send_error(error, cors, send)
 
-    async def _answer(self, scope: Scope, path: str, link: str | None, request: dict[bytes, bytes], cors: Headers, send: Send) -> None:
+    async def _answer(
+        self, scope: Scope, path: str, link: str | None, request: dict[bytes, bytes], cors: Headers, send: Send
+    ) -> None:
         catalog = self._catalog
         slug, _, rest = path[7:].partition("/")
         if catalog.due:
@@ -100,7 +105,8 @@ class TileApp:
         if hashed is not None:
             condition = request.get(b"if-none-match", b"*")
             if condition != b"*" and (tag := matched_tag(condition, hashed[1] or hashed[2])):
-                return await _send_unmodified(tag, head, send)
+                await _send_unmodified(tag, head, send)
+                return
         blob = self._find(slug, frozen, rest, hashed)
         if blob is None and (hashed or frozen or rest == TILESET):
             await catalog.look_again()
@@ -110,7 +116,7 @@ class TileApp:
                 raise UsageError("server.no-tiles", dataset=slug)
             raise UsageError("server.no-path", path=path[:200])
         head.append(_GLB if rest.endswith(".glb") else _JSON if rest.endswith(".json") else _SUBTREE)
-        return await send_blob(blob, head, request, send)
+        await send_blob(blob, head, request, send)
 
     def _find(self, slug: str, seq: int | None, rest: str, hashed: re.Match[str] | None) -> Blob | None:
         archive = self._catalog.archive
@@ -146,7 +152,8 @@ async def send_blob(blob: Blob, head: Headers, request: Mapping[bytes, bytes], s
     name, stored, data = blob.hash, blob.encoding != "identity", blob.data
     if request:
         if (condition := request.get(b"if-none-match")) and (tag := matched_tag(condition, name)):
-            return await _send_unmodified(tag, head, send)
+            await _send_unmodified(tag, head, send)
+            return
         zipped = stored and accepts_gzip(request.get(b"accept-encoding"))
     else:
         zipped = False
