@@ -149,7 +149,7 @@ class _Reading:
     refusal: TimError | None = None
     box: Box3 | None = None
     step: float = COARSEST
-    spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))
+    spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by run_import
 
     def take(self, delivery: Delivery, plan: Plan) -> None:
         """Read one delivery, or note why not."""
