@@ -69,13 +69,13 @@ def deliver(folder: Path, name: str) -> None:
 def build(workspace: Workspace, deliveries: Path, *, quiet: bool) -> None:
     """Import and tile both."""
     from cli.progress import bar
-    from importers.plan import ImportOptions, make_plan
+    from importers.plan import Options, make_plan
     from importers.run import run_import
     from tiling import engine
     from tim.place.resolve import PlaceOptions
 
     place = PlaceOptions(vertical="ellipsoid")
     for slug, source in (("town", deliveries / "photo"), ("hills", deliveries / "points" / "hills.laz")):
-        run_import(workspace, make_plan([source], ImportOptions(dataset=slug, title=TITLES[slug], place=place)))
+        run_import(workspace, make_plan([source], Options(dataset=slug, title=TITLES[slug], place=place)))
         with bar(quiet=quiet) as listen:
             engine.tile(workspace, slug, progress=listen)

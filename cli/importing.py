@@ -11,7 +11,7 @@ from cli.output import DEFAULT_WORKSPACE, QUARANTINED, Json, Quiet, Workspace, e
 from cli.text import number, size, tr
 
 if TYPE_CHECKING:
-    from importers.plan import ImportOptions, Plan
+    from importers.plan import Options, Plan
     from importers.run import ImportReport
 
 Crs = Annotated[str | None, typer.Option("--crs", help=tr("EPSG:n, EPSG:n+m, ENU:lat,lon, WKT, or @file.", "坐标系:EPSG:n、EPSG:n+m、ENU:lat,lon、WKT 或 @文件。"))]
@@ -83,18 +83,18 @@ def import_(
 def options_for(
     crs: str | None, vertical: str | None, datum: str | None, override: bool, kind: str | None, dataset: str | None, title: str | None,
     defaults: object,
-) -> ImportOptions:  # fmt: skip
+) -> Options:  # fmt: skip
     """What the flags say, as the record that plans are made from. Raises UsageError for an unknown kind."""
     from typing import cast, get_args
 
-    from importers.plan import ImportOptions
+    from importers.plan import Options
     from tim.errors import UsageError
     from tim.place.resolve import PlaceOptions
     from tim.sources import Kind
 
     if kind is not None and kind not in get_args(Kind):
         raise UsageError("cli.unknown-kind", kind=kind, known=", ".join(get_args(Kind)))
-    return ImportOptions(
+    return Options(
         dataset, title, cast("Kind | None", kind), PlaceOptions(crs, vertical, datum, override),
         defaults if isinstance(defaults, PlaceOptions) else PlaceOptions(),
     )  # fmt: skip
@@ -105,7 +105,7 @@ def is_plan(sources: list[Path]) -> bool:
     return len(sources) == 1 and sources[0].suffix.lower() in (".yaml", ".yml")
 
 
-def read_plan(path: Path, options: ImportOptions) -> Plan:
+def read_plan(path: Path, options: Options) -> Plan:
     """A written plan. Raises UsageError where it cannot be read, naming file, line and field."""
     from importers.plan import Plan
     from tim.errors import UsageError
