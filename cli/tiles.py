@@ -75,8 +75,8 @@ def tell(report: Any) -> None:
     done = tr("up to date", "已是最新") if report.up_to_date else f"{report.shards_built} {tr('shards built', '个分片已构建')}, {report.shards_reused} {tr('reused', '个复用')}, {report.seconds:.1f} s"
     say(f"{report.dataset}: {number(snapshot.tiles)} {tr('tiles', '个瓦片')}, {size(snapshot.bytes)}, {counts}  [{done}]")
     say(f"  {tr('snapshot', '快照')} @{snapshot.seq} {snapshot.hash}")
-    for code, fields in list(report.problems)[:SHOWN]:
-        warn(code, fields)
+    for problem in list(report.problems)[:SHOWN]:
+        warn(problem.code, problem.fields)
     if len(report.problems) > SHOWN:
         say(tr(f"… and {len(report.problems) - SHOWN} more, in the workspace's quarantine folder", f"……另有 {len(report.problems) - SHOWN} 条,见工作空间的 quarantine 目录"))
 

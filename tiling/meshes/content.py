@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiling.meshes.texture import TextureInfo, texture_info
 from tiling.spec.glb import Buffer, GlbWriter
+from tim.errors import TilingError
 from tim.geometry import F64, I32, EncodedImage, Mesh
 from tim.place import Frame, LocalMap
 
@@ -37,11 +38,10 @@ def encode(meshes: Sequence[Mesh], place: LocalMap, frame: Frame) -> Content:
 
     Positions are whole lattice steps from the tile's lower corner: uint16 where they fit, otherwise float32 of exact lattice values.
     Textured meshes are unlit (their light is in the photographs); untextured ones with normals are lit.
-    Raises ValueError where a mesh has no place (coordinates that are not finite).
+    Raises TilingError where a vertex lies beyond the lattice.
     """
     lattice = [on_lattice(mesh.positions, place, frame.step) for mesh in meshes]
-    low = np.min([q.min(axis=0) for q in lattice], axis=0)
-    high = np.max([q.max(axis=0) for q in lattice], axis=0)
+    low, high = extent(lattice)
     small = int((high - low).max()) <= _U16
     writer = GlbWriter()
     if small:
@@ -67,14 +67,21 @@ def encode(meshes: Sequence[Mesh], place: LocalMap, frame: Frame) -> Content:
     )
 
 
+def extent(positions: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Lower and upper corner [3] of several arrays [n, 3]; a column at a time, which is several times faster than by rows."""
+    low = [min(p[:, axis].min() for p in positions) for axis in range(3)]
+    high = [max(p[:, axis].max() for p in positions) for axis in range(3)]
+    return np.array(low), np.array(high)
+
+
 def on_lattice(positions: NDArray[Any], place: LocalMap, step: float) -> I32:
-    """Native positions [n, 3] as int32[n, 3] lattice steps in the frame. Raises ValueError outside ±2³¹ steps."""
+    """Native positions [n, 3] as int32[n, 3] lattice steps in the frame. Raises TilingError beyond ±2³¹ steps."""
     # float32 is widened inside the map's first product, exactly.
     placed = place(cast("F64", positions))
     np.multiply(placed, 1 / step, out=placed)
     np.rint(placed, out=placed)
     if not float(np.abs(placed).max()) < 2**31:
-        raise ValueError("a vertex lies too far from the frame's origin")
+        raise TilingError("meshes.too-far", kilometres=round(2**31 * step / 1000))
     return placed.astype(np.int32)
 
 

@@ -32,7 +32,7 @@ def block_vertices(stride: int) -> int:
 
 def encode_vertex_buffer(values: U8) -> bytes:
     """uint8[n, stride] to the encoded stream; stride a multiple of 4, at most 256."""
-    count, stride = values.shape
+    count = len(values)
     return encode_lanes(np.ascontiguousarray(values.T), count)
 
 
@@ -142,14 +142,21 @@ def decode_vertex_buffer(data: bytes, count: int, stride: int) -> U8:
             if position > end:
                 raise ValueError("the stream ends inside a block")
             modes = (header[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3).reshape(-1)[:groups]
+            out: U8 = deltas[k, start : start + groups * _GROUP]
             if modes.any():
-                position = _decode_groups(stream, position, end, modes, deltas[k, start : start + groups * _GROUP])
+                position = _decode_groups(stream, position, end, modes, out)
     if position != end:
         raise ValueError(f"{end - position} bytes are left over after the last block")
     signed = (deltas[:, :count] >> 1) ^ -(deltas[:, :count] & 1)
     if count:
         signed[:, 0] += stream[len(data) - stride :]
     return np.ascontiguousarray(np.cumsum(signed, axis=1, dtype=np.uint8).T)
+
+
+def decode_exponential(values: U8) -> NDArray[np.float32]:
+    """The EXPONENTIAL filter: uint8[n, 4 k] holding int32 (8 bits exponent, 24 bits mantissa, both signed) to float32[n, k]."""
+    words = np.ascontiguousarray(values).view("<i4")
+    return np.ldexp((words << 8 >> 8).astype(np.float32), words >> 24)
 
 
 def _decode_groups(stream: U8, position: int, end: int, modes: U8, out: U8) -> int:

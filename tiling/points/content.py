@@ -1,0 +1,156 @@
+"""A tile of points as glb: lattice positions, colour, and all other attributes as EXT_structural_metadata property attributes.
+
+Positions are exact multiples of the dataset's lattice step: 16 bits a coordinate where the tile spans at most 65,535 steps, otherwise
+integers in float32, which meshopt's EXPONENTIAL filter packs as integers (exact to 2**24 steps). The node's matrix brings them into
+the frame. Points are stored along a path through the tile, which makes neighbours similar and the streams small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiling.spec.glb import Buffer, GlbWriter
+
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+Columns = Mapping[str, NDArray[Any]]
+Compression = Literal["meshopt", "none"]
+
+_STORED = {"u1": "UINT8", "i1": "INT8", "u2": "UINT16", "i2": "INT16", "f4": "FLOAT32"}
+"""glTF vertex component types and their names in property attributes (EXT_structural_metadata, 3D Metadata)."""
+_TYPES = ("SCALAR", "VEC2", "VEC3", "VEC4")
+_EXPONENT_RANGE = 1 << 23
+
+
+@dataclass(frozen=True, slots=True)
+class PointTile:
+    """The points of one tile."""
+
+    position: U32
+    """uint32[n, 3]: lattice steps from ``origin``."""
+    origin: tuple[int, int, int]
+    """Lattice steps in the frame."""
+    columns: Columns
+    """Attributes of length n, by name; ``rgb`` is uint8[n, 3]."""
+
+
+def path_order(position: U32) -> NDArray[np.intp]:
+    """A permutation that walks through the points in strips, to and fro, about a point spacing wide, along the longer side."""
+    count = len(position)
+    low = position.min(axis=0)
+    span = (position.max(axis=0) - low).astype(np.int64)
+    along, across = (0, 1) if span[0] >= span[1] else (1, 0)
+    width = max(1, int(np.sqrt(float(span[along] + 1) * float(span[across] + 1) / count) * _STRIP))
+    width = max(width, int(span[across]) // 0x7FFF + 1)
+    strip = (position[:, across] - low[across]) // np.uint32(width)
+    walk = position[:, along] - low[along]
+    back = (strip & np.uint32(1)).astype(np.bool_)
+    walk[back] = np.uint32(span[along]) - walk[back]
+    key = strip.astype(np.uint64) << np.uint64(32) | walk
+    if count > 1 << 16:
+        return np.argsort(key, kind="stable")
+    # The row number in the lowest bits makes keys different and comes out sorted: no index array is needed, and ties are settled.
+    key = key << np.uint64(16) | np.arange(count, dtype=np.uint64)
+    key.sort()
+    return (key & np.uint64(0xFFFF)).astype(np.intp)
+
+
+_STRIP = 1.5
+"""Strip width in mean point spacings."""
+
+
+def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[Buffer]:
+    """The glb of a tile as buffers. ``step``: metres of a lattice step."""
+    writer = GlbWriter()
+    add = _add_compressed if compression == "meshopt" else _add_plain
+    low = tile.position.min(axis=0)
+    span = int((tile.position.max(axis=0) - low).max())
+    attributes: dict[str, int] = {}
+    if span <= 0xFFFF:
+        local = np.ascontiguousarray((tile.position - low).T.astype("<u2"))
+        attributes["POSITION"] = add(writer, local, bounds=True)
+        writer.extension("KHR_mesh_quantization", required=True)
+        origin = [int(o) + int(m) for o, m in zip(tile.origin, low, strict=True)]
+    else:
+        exponent = max(0, span.bit_length() - 24)
+        middle = _EXPONENT_RANGE << exponent
+        integers = ((tile.position - low).T.astype(np.int64) + (1 << exponent >> 1) >> exponent) - _EXPONENT_RANGE
+        attributes["POSITION"] = _add_integers(writer, np.minimum(integers, _EXPONENT_RANGE - 1), exponent, compression)
+        origin = [int(o) + int(m) + middle for o, m in zip(tile.origin, low, strict=True)]
+    properties: dict[str, Any] = {}
+    semantics: dict[str, Any] = {}
+    for name, column in tile.columns.items():
+        if name == "rgb":
+            rgba = np.full((4, len(column)), 255, np.uint8)
+            rgba[:3] = column.T
+            attributes["COLOR_0"] = add(writer, rgba, normalized=True)
+            continue
+        stored, offset = _storable(column)
+        rows = np.ascontiguousarray(stored.reshape(len(stored), -1).T)
+        semantic = f"_{name.upper()}"
+        attributes[semantic] = add(writer, rows)
+        properties[name] = {"type": _TYPES[len(rows) - 1], "componentType": _STORED[rows.dtype.str[1:]]}
+        semantics[name] = {"attribute": semantic}
+        if offset is not None:
+            semantics[name]["offset"] = offset
+    primitive: dict[str, Any] = {"attributes": attributes, "mode": 0}
+    if properties:
+        writer.extension("EXT_structural_metadata")
+        writer.json["extensions"] = {
+            "EXT_structural_metadata": {
+                "schema": {"id": "points", "classes": {"point": {"properties": properties}}},
+                "propertyAttributes": [{"class": "point", "properties": semantics}],
+            }
+        }
+        primitive["extensions"] = {"EXT_structural_metadata": {"propertyAttributes": [0]}}
+    mesh = writer.add("meshes", {"primitives": [primitive]})
+    writer.lattice_node(mesh, [o * step for o in origin], step)
+    return writer.chunks()
+
+
+def _storable(column: NDArray[Any]) -> tuple[NDArray[Any], float | None]:
+    """A column in a type glTF has for vertices, and what to add to it.
+
+    Wide integers and doubles become float32 above the tile's smallest value: GPS times keep 2**-24 of the tile's own time span.
+    """
+    if column.dtype.str[1:] in _STORED:
+        return column, None
+    finite = column[np.isfinite(column)]
+    offset = float(np.floor(finite.min())) if len(finite) else 0.0
+    return (column.astype(np.float64) - offset).astype("<f4"), offset
+
+
+def _add_plain(writer: GlbWriter, rows: NDArray[Any], *, normalized: bool = False, bounds: bool = False) -> int:
+    return writer.vertices(np.ascontiguousarray(rows.T), normalized=normalized, bounds=bounds)
+
+
+def _add_compressed(writer: GlbWriter, rows: NDArray[Any], *, normalized: bool = False, bounds: bool = False) -> int:
+    """rows: [components, n], each a component of all vertices."""
+    limits = (rows.min(axis=1).tolist(), rows.max(axis=1).tolist()) if bounds else None
+    return writer.encoded_vertices(_lanes(rows), rows.dtype.str[1:], len(rows), normalized=normalized, bounds=limits)
+
+
+def _add_integers(writer: GlbWriter, rows: NDArray[np.int64], exponent: int, compression: Compression) -> int:
+    """Positions as float32 ``rows * 2**exponent``."""
+    limits = ((rows.min(axis=1) << exponent).tolist(), (rows.max(axis=1) << exponent).tolist())
+    if compression == "none":
+        return writer.vertices(np.ascontiguousarray((rows << exponent).T.astype("<f4")), bounds=True)
+    packed = (rows & 0xFFFFFF).astype(np.uint32) | np.uint32(exponent << 24)
+    bounds = ([float(v) for v in limits[0]], [float(v) for v in limits[1]])
+    return writer.encoded_vertices(_lanes(packed), "f4", 3, bounds=bounds, exponential=True)
+
+
+def _lanes(rows: NDArray[Any]) -> U8:
+    """[components, n] to uint8[stride, n]: the bytes of a vertex, little-endian, padded to a multiple of 4."""
+    width = rows.dtype.itemsize
+    components, count = rows.shape
+    lanes = np.zeros((-(-components * width // 4) * 4, count), np.uint8)
+    little = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<"))
+    for i, row in enumerate(little):
+        lanes[i * width : (i + 1) * width] = row.view(np.uint8).reshape(count, width).T
+    return lanes
