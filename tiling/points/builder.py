@@ -35,6 +35,7 @@ from tim.sources import Part, PointSource, SourceRef
 
 DEFAULT_ATTRIBUTES = ("rgb", "intensity", "classification")
 JOINS = ("join", "join2", "join3")
+_AXES = ("x", "y", "z")
 _COARSE = 8
 """Digits of the key that points are counted by, to cut the cloud into chunks."""
 
@@ -217,7 +218,7 @@ def spill_layout(schemas: Sequence[PointSchema], more: Sequence[str]) -> dict[st
 
     Raises TilingError ``points.no-attribute`` where no source has one that was asked for.
     """
-    layout: dict[str, tuple[str, int]] = {"key": ("<u8", 1), "position": ("<u4", 3)}
+    layout: dict[str, tuple[str, int]] = {"key": ("<u8", 1), **{axis: ("<u4", 1) for axis in _AXES}}
     for name in dict.fromkeys([*DEFAULT_ATTRIBUTES, *more]):
         found = [schema[name] for schema in schemas if name in schema]
         if not found and name in DEFAULT_ATTRIBUTES:
@@ -269,17 +270,16 @@ def _sort(job: Job, spec: Mapping[str, Any]) -> ShardResult:
         problems.append(("points.outside", {"file": ref.key, "count": read - count}))
     spill = Spill(job.scratch / f"{name}.sorted", count, layout)
     spill.path.parent.mkdir(parents=True, exist_ok=True)
-    position = columns["position"][:count]
-    keys = _keys(position, root)
+    keys = _keys([columns[axis][:count] for axis in _AXES], root)
     order = morton.order(keys)
-    keys = keys[order]
+    keys = keys.take(order)
     prefixes, counts = np.unique(keys >> np.uint64(3 * max(0, root.depth - _COARSE)), return_counts=True)
     cells = np.empty(len(prefixes), _CELLS)
     cells["prefix"], cells["count"] = prefixes, counts
     draft = spill.path.with_suffix(".sorted.cells.tmp")
     cells.tofile(draft)
     draft.replace(spill.path.with_suffix(".sorted.cells"))
-    spill.write({"key": keys, **{k: column[:count][order] for k, column in columns.items()}})
+    spill.write({"key": keys, **{k: column[:count].take(order, axis=0) for k, column in columns.items()}})
     return ShardResult(
         output={"file": spill.path.name, "count": count, "root": spec["root"], "layout": spec["layout"]},
         counts={"read": count, "left_out": spec["count"] - count}, problems=problems,
@@ -290,7 +290,7 @@ def _beyond(batch: Points, low: F64, high: F64) -> bool:
     """Whether a batch leaves the box by more than a hundredth of it."""
     margin = (high - low) * 0.01 + 1e-3
     first, last = (np.floor((edge - batch.offset) / batch.scale) for edge in (low - margin, high + margin))
-    return bool((batch.raw.min(axis=0) < first).any() or (batch.raw.max(axis=0) > last).any())
+    return any(bool(raw.min() < a or raw.max() > b) for raw, a, b in zip(batch.raw.T, first, last, strict=True))
 
 
 def _fill(columns: Columns, at: int, batch: Points, place: LocalMap, frame: Frame, root: Root) -> int:
@@ -304,9 +304,10 @@ def _fill(columns: Columns, at: int, batch: Points, place: LocalMap, frame: Fram
         inside = ((local >= 0) & (local < 2.0**root.bits)).all(axis=1)
         local = local[inside]
     end = at + len(local)
-    columns["position"][at:end] = local
+    for axis, values in zip(_AXES, local.T, strict=True):
+        columns[axis][at:end] = values
     for name, column in columns.items():
-        if name == "position":
+        if name in _AXES:
             continue
         if name not in batch.attributes:
             column[at:end] = _FILL.get(name, 0)
@@ -318,12 +319,15 @@ def _fill(columns: Columns, at: int, batch: Points, place: LocalMap, frame: Fram
     return len(local)
 
 
-def _keys(position: NDArray[np.uint32], root: Root) -> NDArray[np.uint64]:
-    out = np.empty(len(position), np.uint64)
+def _keys(position: Sequence[NDArray[np.uint32]], root: Root) -> NDArray[np.uint64]:
+    """Keys of lattice positions, given as one column for each axis."""
+    out = np.empty(len(position[0]), np.uint64)
     shift = np.uint32(root.bits - root.depth)
     block = 1 << 14
-    for start in range(0, len(position), block):
-        out[start : start + block] = morton.keys(position[start : start + block] >> shift, root.depth)
+    for start in range(0, len(out), block):
+        out[start : start + block] = morton.keys(
+            [column[start : start + block] >> shift for column in position], root.depth
+        )
     return out
 
 
@@ -367,7 +371,9 @@ class _Grower:
             return ShardResult(self.tiles, {}, self._counts())
         rows = np.concatenate(candidates)
         name = _digest([self.job.frame.record(), dict(self.job.settings), self.shard.stage, dict(spec)]) + ".candidates"
-        Spill(self.job.scratch / name, len(rows), self.layout).write({k: column[rows] for k, column in columns.items()})
+        Spill(self.job.scratch / name, len(rows), self.layout).write(
+            {k: column.take(rows, axis=0) for k, column in columns.items()}
+        )
         output = {"file": name, "count": len(rows), "cells": cells, "root": spec["root"], "layout": spec["layout"]}
         return ShardResult(self.tiles, output, self._counts())
 
@@ -380,11 +386,11 @@ class _Grower:
         at = morton.cell(cell.prefix, cell.level, self.root.depth)
         ref = None
         if len(node.rows):
-            position = columns["position"][node.rows]
+            position = [columns[axis].take(node.rows) for axis in _AXES]
             path = content.path_order(position)
-            rows = node.rows[path]
-            attributes = {k: column[rows] for k, column in columns.items() if k not in ("key", "position")}
-            tile = content.PointTile(position[path], self.root.origin, attributes)
+            rows = node.rows.take(path)
+            attributes = {k: column.take(rows, axis=0) for k, column in columns.items() if k not in ("key", *_AXES)}
+            tile = content.PointTile([p.take(path) for p in position], self.root.origin, attributes)
             ref = self.sink.put(content.encode(tile, frame.step, self.compression), compress=self.compression == "none")
         self.tiles.append(
             TileEntry(
@@ -408,7 +414,7 @@ def _gather(scratch: Path, inputs: Sequence[Sequence[Any]], layout: Mapping[str,
         joined = np.concatenate([part.pop(name) for part in parts])
         if order is None:
             order = morton.order(joined)
-        columns[name] = joined[order]
+        columns[name] = joined.take(order, axis=0)
     return columns
 
 

@@ -24,31 +24,32 @@ Compression = Literal["meshopt", "none"]
 _STORED = {"u1": "UINT8", "i1": "INT8", "u2": "UINT16", "i2": "INT16", "f4": "FLOAT32"}
 """glTF vertex component types and their names in property attributes (EXT_structural_metadata, 3D Metadata)."""
 _TYPES = ("SCALAR", "VEC2", "VEC3", "VEC4")
-_EXPONENT_RANGE = 1 << 23
+_MIDDLE = 1 << 23
+"""Half the range of a 24-bit mantissa."""
 
 
 @dataclass(frozen=True, slots=True)
 class PointTile:
     """The points of one tile."""
 
-    position: U32
-    """uint32[n, 3]: lattice steps from ``origin``."""
+    position: Sequence[U32]
+    """uint32[n] for each of three axes: lattice steps from ``origin``."""
     origin: tuple[int, int, int]
     """Lattice steps in the frame."""
     columns: Columns
     """Attributes of length n, by name; ``rgb`` is uint8[n, 3]."""
 
 
-def path_order(position: U32) -> NDArray[np.intp]:
+def path_order(position: Sequence[U32]) -> NDArray[np.intp]:
     """A permutation that walks through the points in strips, to and fro, about a point spacing wide, along the longer side."""
-    count = len(position)
-    low = position.min(axis=0)
-    span = (position.max(axis=0) - low).astype(np.int64)
+    count = len(position[0])
+    low = [axis.min() for axis in position]
+    span = [int(axis.max() - least) for axis, least in zip(position, low, strict=True)]
     along, across = (0, 1) if span[0] >= span[1] else (1, 0)
-    width = max(1, int(np.sqrt(float(span[along] + 1) * float(span[across] + 1) / count) * _STRIP))
-    width = max(width, int(span[across]) // 0x7FFF + 1)
-    strip = (position[:, across] - low[across]) // np.uint32(width)
-    walk = position[:, along] - low[along]
+    width = max(1, int(np.sqrt((span[along] + 1.0) * (span[across] + 1.0) / count) * _STRIP))
+    width = max(width, span[across] // 0x7FFF + 1)
+    strip = (position[across] - low[across]) // np.uint32(width)
+    walk = position[along] - low[along]
     back = (strip & np.uint32(1)).astype(np.bool_)
     walk[back] = np.uint32(span[along]) - walk[back]
     key = strip.astype(np.uint64) << np.uint64(32) | walk
@@ -68,20 +69,20 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
     """The glb of a tile as buffers. ``step``: metres of a lattice step."""
     writer = GlbWriter()
     add = _add_compressed if compression == "meshopt" else _add_plain
-    low = tile.position.min(axis=0)
-    span = int((tile.position.max(axis=0) - low).max())
+    low = [int(axis.min()) for axis in tile.position]
+    span = max(int(axis.max()) - least for axis, least in zip(tile.position, low, strict=True))
+    origin = [start + least for start, least in zip(tile.origin, low, strict=True)]
+    local = [axis - np.uint32(least) for axis, least in zip(tile.position, low, strict=True)]
     attributes: dict[str, int] = {}
     if span <= 0xFFFF:
-        local = np.ascontiguousarray((tile.position - low).T.astype("<u2"))
-        attributes["POSITION"] = add(writer, local, bounds=True)
+        attributes["POSITION"] = add(writer, np.stack([axis.astype("<u2") for axis in local]), bounds=True)
         writer.extension("KHR_mesh_quantization", required=True)
-        origin = [int(o) + int(m) for o, m in zip(tile.origin, low, strict=True)]
     else:
         exponent = max(0, span.bit_length() - 24)
-        middle = _EXPONENT_RANGE << exponent
-        integers = ((tile.position - low).T.astype(np.int64) + (1 << exponent >> 1) >> exponent) - _EXPONENT_RANGE
-        attributes["POSITION"] = _add_integers(writer, np.minimum(integers, _EXPONENT_RANGE - 1), exponent, compression)
-        origin = [int(o) + int(m) + middle for o, m in zip(tile.origin, low, strict=True)]
+        attributes["POSITION"] = _add_integers(
+            writer, np.stack([_mantissa(axis, exponent) for axis in local]), exponent, compression
+        )
+        origin = [start + (_MIDDLE << exponent) for start in origin]
     properties: dict[str, Any] = {}
     semantics: dict[str, Any] = {}
     for name, column in tile.columns.items():
@@ -135,14 +136,20 @@ def _add_compressed(writer: GlbWriter, rows: NDArray[Any], *, normalized: bool =
     return writer.encoded_vertices(_lanes(rows), rows.dtype.str[1:], len(rows), normalized=normalized, bounds=limits)
 
 
-def _add_integers(writer: GlbWriter, rows: NDArray[np.int64], exponent: int, compression: Compression) -> int:
+def _mantissa(axis: U32, exponent: int) -> NDArray[np.int32]:
+    """Steps from a tile's lower corner to 24-bit integers about its middle, rounded to ``2**exponent`` steps."""
+    if exponent:
+        axis = np.minimum((axis + np.uint32(1 << exponent >> 1)) >> np.uint32(exponent), np.uint32(2 * _MIDDLE - 1))
+    return axis.view(np.int32) - np.int32(_MIDDLE)
+
+
+def _add_integers(writer: GlbWriter, rows: NDArray[np.int32], exponent: int, compression: Compression) -> int:
     """Positions as float32 ``rows * 2**exponent``."""
-    limits = ((rows.min(axis=1) << exponent).tolist(), (rows.max(axis=1) << exponent).tolist())
     if compression == "none":
-        return writer.vertices(np.ascontiguousarray((rows << exponent).T.astype("<f4")), bounds=True)
-    packed = (rows & 0xFFFFFF).astype(np.uint32) | np.uint32(exponent << 24)
-    bounds = ([float(v) for v in limits[0]], [float(v) for v in limits[1]])
-    return writer.encoded_vertices(_lanes(packed), "f4", 3, bounds=bounds, exponential=True)
+        return writer.vertices(np.ldexp(rows.T.astype("<f4"), exponent), bounds=True)
+    low, high = ([float(v << exponent) for v in edge.tolist()] for edge in (rows.min(axis=1), rows.max(axis=1)))
+    packed = rows & np.int32(0xFFFFFF) | np.int32(exponent << 24)
+    return writer.encoded_vertices(_lanes(packed), "f4", 3, bounds=(low, high), exponential=True)
 
 
 def _lanes(rows: NDArray[Any]) -> U8:

@@ -9,6 +9,8 @@ from that one number, so they depend on the set of points alone and not on the o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,11 +37,11 @@ def _spread_table() -> U64:
 _SPREAD = _spread_table()
 
 
-def keys(cells: U32, depth: int) -> U64:
-    """uint32[n, 3] cell coordinates below ``2**depth`` to uint64[n] keys below ``8**depth``."""
-    out = np.zeros(len(cells), np.uint64)
+def keys(cells: Sequence[U32], depth: int) -> U64:
+    """Cell coordinates below ``2**depth``, uint32[n] for each of three axes, to uint64[n] keys below ``8**depth``."""
+    out = np.zeros(len(cells[0]), np.uint64)
     for axis in range(3):
-        x = cells[:, axis] ^ (SHIFT[axis] & np.uint32((1 << depth) - 1))
+        x = cells[axis] ^ (SHIFT[axis] & np.uint32((1 << depth) - 1))
         spread = _SPREAD.take(x & _LOW)
         if depth > _LOW_BITS:
             spread |= _SPREAD.take(x >> np.uint32(_LOW_BITS)) << np.uint64(3 * _LOW_BITS)
