@@ -43,8 +43,8 @@ class OsgbTree:
     root_files: tuple[str, ...]
     low: Corner
     high: Corner
-    single: bool = False
-    """Whether the tree is what the root files lead to, whatever else lies in the folder."""
+    only: tuple[str, ...] | None = None
+    """The files of the tree where it is not all in the folder."""
 
     @property
     def bounds(self) -> tuple[Corner, Corner]:
@@ -57,7 +57,7 @@ class OsgbTree:
 
     def files(self) -> list[tuple[NodeRef, int]]:
         """Every file with its size in bytes, sorted by path."""
-        names = linked_files(self.folder, self.root_files) if self.single else names_below(self.folder)
+        names = names_below(self.folder) if self.only is None else self.only
         return [(NodeRef(name), (self.folder / name).stat().st_size) for name in names]
 
     def load(self, ref: NodeRef) -> list[MeshNode]:
@@ -127,7 +127,8 @@ def extent_of(data: bytes | memoryview, name: str) -> tuple[F64, F64] | None:
     for geometry, matrix in _geometries(read_scene(data, name), None):
         if geometry.vertices is not None and len(geometry.vertices.values) and geometry.vertices.values.ndim == 2:
             positions = _transformed(geometry.vertices.values[:, :3], matrix)
-            low, high = np.minimum(low, positions.min(axis=0)), np.maximum(high, positions.max(axis=0))
+            low = np.minimum(low, [positions[:, axis].min() for axis in range(3)])
+            high = np.maximum(high, [positions[:, axis].max() for axis in range(3)])
     return (low, high) if np.isfinite(low).all() and np.isfinite(high).all() else None
 
 

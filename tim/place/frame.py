@@ -41,7 +41,8 @@ class Frame:
     @property
     def origin(self) -> F64:
         """float64[3]: ECEF metres of the origin."""
-        return ellipsoid.to_ecef(np.array([[self.lon, self.lat, self.height]]))[0]
+        origin: F64 = ellipsoid.to_ecef(np.array([[self.lon, self.lat, self.height]]))[0]
+        return origin
 
     @property
     def transform(self) -> list[float]:

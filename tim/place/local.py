@@ -11,7 +11,7 @@ one way only, so a vertex gives the same bits in every batch, on every worker an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -170,16 +170,14 @@ def _check_lattice() -> F64:
 
 
 def _coefficients(samples: F64, order: int, p: int, q: int) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
-    """Discrete Chebyshev transform of the samples, cut off at the degrees, as monomials and rounded."""
+    """Of each frame axis the mean over w (P) and half the difference (Q), as rounded monomials."""
     grid = samples.reshape(order, order, 2, 3)
-    surfaces = ((grid[:, :, 1] + grid[:, :, 0]) / 2, (grid[:, :, 1] - grid[:, :, 0]) / 2)
-    out = []
-    for axis in range(3):
-        out.append(tuple(_truncated(s[:, :, axis], order, d) for s, d in zip(surfaces, (p, q), strict=True)))
-    return tuple(out)  # type: ignore[arg-type]
+    mean, half = (grid[:, :, 1] + grid[:, :, 0]) / 2, (grid[:, :, 1] - grid[:, :, 0]) / 2
+    return tuple((_truncated(mean[:, :, k], order, p), _truncated(half[:, :, k], order, q)) for k in range(3))
 
 
 def _truncated(values: F64, order: int, degree: int) -> tuple[float, ...]:
+    """Discrete Chebyshev transform of values[u, v] at the nodes, cut off above the degree, as rounded monomials."""
     theta = (np.arange(order) + 0.5) * np.pi / order
     basis = np.cos(np.outer(np.arange(degree + 1), theta)) * (2 / order)
     basis[0] /= 2
