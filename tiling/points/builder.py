@@ -218,7 +218,7 @@ def spill_layout(schemas: Sequence[PointSchema], more: Sequence[str]) -> dict[st
 
     Raises TilingError ``points.no-attribute`` where no source has one that was asked for.
     """
-    layout: dict[str, tuple[str, int]] = {"key": ("<u8", 1), **{axis: ("<u4", 1) for axis in _AXES}}
+    layout: dict[str, tuple[str, int]] = {"key": ("<u8", 1), **dict.fromkeys(_AXES, ("<u4", 1))}
     for name in dict.fromkeys([*DEFAULT_ATTRIBUTES, *more]):
         found = [schema[name] for schema in schemas if name in schema]
         if not found and name in DEFAULT_ATTRIBUTES:

@@ -203,7 +203,7 @@ class Glb:
         encoded = self._slice(extension.get("byteOffset", 0), extension["byteLength"])
         decoded = meshopt.decode_vertex_buffer(bytes(encoded), extension["count"], extension["byteStride"])
         if filter_name == "EXPONENTIAL":
-            decoded = meshopt.decode_exponential(decoded)
+            return memoryview(meshopt.decode_exponential(decoded).tobytes())
         return memoryview(decoded.tobytes())
 
     def accessor(self, index: int) -> NDArray[Any]:
