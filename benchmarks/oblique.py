@@ -78,7 +78,7 @@ def build(source: Path, out: Path) -> None:
     with Archive(out) as archive, ProcessExecutor(WORKERS) as executor:
         work = Work(archive.packs, "tiling.meshes:MeshBuilder", job)
         tasks = [Task(f"{number:06d}", shard) for number, shard in enumerate(shards)]
-        for task, outcome in executor.map(work, iter(tasks), lambda running: None):
+        for task, outcome in executor.map(work, iter(tasks), lambda _: None):
             if isinstance(outcome, TimError):
                 raise outcome
             done, rows = outcome
@@ -261,7 +261,8 @@ def view_bytes(job: Job, tiles: Sequence[TileEntry]) -> dict[str, list[tuple[int
     for ref in job.sources:
         tree = open_source(ref)
         assert isinstance(tree, osgb.OsgbTree)
-        place = local_map(ref.place, job.frame, *(np.array(corner) for corner in tree.bounds))
+        low, high = (np.array(corner) for corner in tree.bounds)
+        place = local_map(ref.place, job.frame, low, high)
         for file, _ in tree.files():
             name = f"osgb/{ref.key}/{file.path}"
             for node in tree.load(file):
