@@ -259,12 +259,13 @@ def convert(
     options = options_for(crs, vertical, datum, override_vertical, None, None, None, {})
     with bar(quiet=quiet or json) as listen:
         report = run(sources[:-1], sources[-1], options, workers=workers, progress=listen, overwrite=overwrite)
-    problems = [*report.imported.rejected, *(problem for tiled in report.tiled for problem in tiled.problems)]
+    problems = [(rejected.code, rejected.fields) for rejected in report.imported.rejected]
+    problems += [problem for tiled in report.tiled for problem in tiled.problems]
     if json:
         emit(report.record())
     else:
         for target, written in report.exported.items():
             say(f"{target}: {number(written.files)} {tr('files', '个文件')}, {size(written.bytes)}")
-        for problem in problems[:SHOWN]:
-            warn(problem.code, problem.fields)
+        for code, fields in problems[:SHOWN]:
+            warn(code, fields)
     return QUARANTINED if problems else 0

@@ -104,8 +104,8 @@ def tell(report: Any) -> None:
         f"{report.dataset}: {number(snapshot.tiles)} {tr('tiles', '个瓦片')}, {size(snapshot.bytes)}, {counts}  [{done}]"
     )
     say(f"  {tr('snapshot', '快照')} @{snapshot.seq} {snapshot.hash}")
-    for problem in list(report.problems)[:SHOWN]:
-        warn(problem.code, problem.fields)
+    for code, fields in list(report.problems)[:SHOWN]:
+        warn(code, fields)
     if len(report.problems) > SHOWN:
         say(
             tr(
