@@ -62,7 +62,8 @@ def convert(
         workspace = Workspace.create(Path(folder) / "workspace")
         imported = run_import(workspace, plan)
         tiled = [
-            tile(workspace, d.dataset, workers=workers, executor=executor, progress=progress, settings=settings) for d in imported.datasets
+            tile(workspace, d.dataset, workers=workers, executor=executor, progress=progress, settings=settings)
+            for d in imported.datasets
         ]
         exported: dict[str, ExportReport] = {}
         with Archive(workspace.archive_root) as archive:

@@ -101,8 +101,12 @@ class Done:
         contents = tuple(sorted({tile.content.hash for tile in result.tiles if tile.content}))
         names = result.output.get("scratch")
         return cls(
-            write_result(result), contents, None if names is None else tuple(names),
-            _json(list(result.problems)) if result.problems else None, dict(result.counts), seconds
+            write_result(result),
+            contents,
+            None if names is None else tuple(names),
+            _json(list(result.problems)) if result.problems else None,
+            dict(result.counts),
+            seconds,
         )
 
 

@@ -79,7 +79,11 @@ def tile(
     name = builder_for(found.kind)
     chosen = _settings(load_builder(name).defaults, found.settings, settings or {})
     folder = workspace.jobs(dataset)
-    with workspace.lock(f"tile-{dataset}"), Archive(workspace.archive_root) as archive, Ledger(folder / "ledger.sqlite") as ledger:
+    with (
+        workspace.lock(f"tile-{dataset}"),
+        Archive(workspace.archive_root) as archive,
+        Ledger(folder / "ledger.sqlite") as ledger,
+    ):
         with workspace.store() as store:
             store_seq = store.seq  # before the sources: tiles may show more than this, never less
             sources = store.sources(dataset)
@@ -138,7 +142,9 @@ class _Run:
             totals = self.ledger.totals(stage)
             if totals.shards and not totals.done:
                 shard, error = self.lost[-1]
-                raise TilingError("tile.nothing-built", dataset=self.job.dataset, shard=shard.name, error=error) from error
+                raise TilingError(
+                    "tile.nothing-built", dataset=self.job.dataset, shard=shard.name, error=error
+                ) from error
 
     def publish(self, store_seq: int, problems: Sequence[Rejected]) -> TileReport:
         """Let the builder finish and the archive publish, unless the newest snapshot is just that."""
@@ -158,12 +164,21 @@ class _Run:
             up_to_date = before is not None and before.seq == newest.seq
             self.ledger.remember("published", f"{inputs} {newest.hash}")
         return TileReport(
-            dataset, newest, self.built, reused, newest.counts, [(p.code, p.fields) for p in problems], self.meter.seconds, up_to_date
+            dataset,
+            newest,
+            self.built,
+            reused,
+            newest.counts,
+            [(p.code, p.fields) for p in problems],
+            self.meter.seconds,
+            up_to_date,
         )
 
     def problems(self) -> list[Rejected]:
         """What builders left out, and the shards that failed."""
-        out = [Rejected(shard.name, code, {**_named(shard), **fields}) for shard, code, fields in self.ledger.problems()]
+        out = [
+            Rejected(shard.name, code, {**_named(shard), **fields}) for shard, code, fields in self.ledger.problems()
+        ]
         for key, names in _by_source(self.lost).items():
             planned = self.ledger.planned(key)
             out.append(Rejected(key, "tile.source-incomplete", {"source": key, "lost": len(names), "shards": planned}))
@@ -187,13 +202,17 @@ class _Run:
                 self.meter.shard(task.shard.cost, done.counts)
                 continue
             self.ledger.failed(task.id, outcome)
-            if isinstance(outcome, WorkspaceError) or (isinstance(outcome, SourceError) and not isinstance(outcome, CorruptSource)):
+            if isinstance(outcome, WorkspaceError) or (
+                isinstance(outcome, SourceError) and not isinstance(outcome, CorruptSource)
+            ):
                 raise outcome  # every other shard would meet the same
             (self.lost if "source" in task.shard.spec else fatal).append((task.shard, outcome))
             self.meter.shard(task.shard.cost, {})
         if fatal:
             shard, error = min(fatal, key=lambda failure: failure[0].name)
-            raise TilingError("tile.shards-failed", dataset=self.job.dataset, count=len(fatal), error=error, **_named(shard)) from error
+            raise TilingError(
+                "tile.shards-failed", dataset=self.job.dataset, count=len(fatal), error=error, **_named(shard)
+            ) from error
 
     def _clear(self, ids: set[str]) -> None:
         """Remove what killed workers left of these packs: whoever holds the dataset's lock is alone with its shards."""
@@ -229,7 +248,9 @@ class _Run:
         need = open_share * sum(estimate(s.format, s.fingerprint.size).disk for s in self.job.sources)
         free = shutil.disk_usage(self.archive.root).free
         if free < need:
-            raise WorkspaceError("tile.disk-short", path=str(self.archive.root), need=_gigabytes(need), free=_gigabytes(free))
+            raise WorkspaceError(
+                "tile.disk-short", path=str(self.archive.root), need=_gigabytes(need), free=_gigabytes(free)
+            )
 
 
 class _Needs:
@@ -280,7 +301,9 @@ def _open_all(sources: Sequence[SourceRef]) -> tuple[list[SourceRef], list[Rejec
         raise SourceError("tile.sources-changed", count=len(changed), sources=names, error=changed[0][1])
     if not good:
         first = problems[0]
-        raise TilingError("tile.all-corrupt", count=len(problems), first=first.where, error=CorruptSource(first.code, **first.fields))
+        raise TilingError(
+            "tile.all-corrupt", count=len(problems), first=first.where, error=CorruptSource(first.code, **first.fields)
+        )
     return good, problems
 
 
