@@ -42,7 +42,8 @@ class PlaceOptions:
     ``ellipsoid,us-ft``."""
     datum: str | None = None
     """Where the CRS's datum is not WGS 84's equal: ``EPSG:n`` or the name of a coordinate operation, a PROJ pipeline
-    or Helmert step, ``@file`` with one, or ``towgs84`` for the parameters in the source's WKT."""
+    or Helmert step, ``@file`` with one, or ``towgs84`` for the parameters in the source's WKT.
+    What is given as text is stored in the place; what must stay secret belongs into a file."""
     override_vertical: bool = False
     """Allow ``ellipsoid`` on a file that declares another height datum."""
 
