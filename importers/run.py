@@ -10,6 +10,7 @@ import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -108,7 +109,9 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
         raise UsageError("import.empty-plan")
     ordered = sorted(plan.deliveries, key=lambda d: (d.dataset, d.probe.key))
     reads: list[_Reading] = []
-    with workspace.lock("import"):
+    with ExitStack() as locks:
+        for slug in sorted({delivery.dataset for delivery in ordered}):
+            locks.enter_context(workspace.lock(f"import-{slug}"))
         try:
             number = 0
             for slug, group in groupby(ordered, key=lambda d: d.dataset):
@@ -131,7 +134,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
         rejected = list(plan.left_out)
         for reading in reads:
             rejected += reading.rejected
-            workspace.quarantine("import", reading.dataset, [*plan.left_out, *reading.rejected])
+            workspace.quarantine.add(reading.dataset, [*plan.left_out, *reading.rejected])
     imported = [one for reading in reads for one in reading.deliveries]
     return ImportReport(datasets, imported, rejected, time.monotonic() - began)
 
@@ -239,15 +242,12 @@ def _apply(store: ObjectStore, namespace: str, reading: _Reading) -> DatasetImpo
 
     def operations() -> Iterator[Operation]:
         for key in sorted(reading.sources):
-            if states[key] != "unchanged":
-                yield PutSource(reading.sources[key])
+            yield PutSource(reading.sources[key])
         for record in reading.objects():
             yield Put(record)
 
-    if old is None:
-        store.put_dataset(dataset)
     before = store.seq
-    applied = store.apply(Changeset(dataset.slug, operations(), reason="import"))
+    applied = store.apply(Changeset(dataset.slug, operations(), reason="import", make=None if old else dataset))
     return DatasetImport(
         dataset.slug, dataset.title, dataset.kind, old is None, applied.seq if applied.seq != before else None,
         {state: sum(s == state for s in states.values()) for state in ("added", "changed", "unchanged")},
@@ -257,11 +257,11 @@ def _apply(store: ObjectStore, namespace: str, reading: _Reading) -> DatasetImpo
 
 
 def _state(old: SourceRef | None, new: SourceRef) -> str:
-    """A source is unchanged where only its times differ; one that moved is changed, so that it is found again."""
+    """A source is unchanged where only its path or its times differ: the store notes those without making history."""
     if old is None:
         return "added"
-    same_time = replace(new, fingerprint=replace(new.fingerprint, mtime_ns=old.fingerprint.mtime_ns))
-    return "unchanged" if old.record() == same_time.record() else "changed"
+    same = replace(new, uri=old.uri, fingerprint=replace(new.fingerprint, mtime_ns=old.fingerprint.mtime_ns))
+    return "unchanged" if old.record() == same.record() else "changed"
 
 
 def frame_around(box: Box3 | None, step: float) -> Frame:

@@ -101,7 +101,8 @@ def nodes_of(data: bytes | memoryview, folder: Path, path: str, name: str) -> li
     """The nodes of a file's bytes; ``path`` is relative to ``folder``, ``name`` what messages call it. Raises CorruptSource."""
     root = read_scene(data, name)
     builder = _Builder(folder, path, name)
-    meshes, nodes = builder.content(root, None, _State())
+    with np.errstate(all="ignore"):  # garbled numbers are looked for where they matter
+        meshes, nodes = builder.content(root, None, _State())
     drafts = [_Draft(meshes), *nodes] if meshes else nodes
     if drafts:
         drafts[0].problems.extend(builder.problems)
@@ -125,8 +126,11 @@ def extent_of(data: bytes | memoryview, name: str) -> tuple[F64, F64] | None:
     """float64[3] lower and upper corner of a file's geometry; ``None`` where it has none. Raises CorruptSource."""
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for geometry, matrix in _geometries(read_scene(data, name), None):
-        if geometry.vertices is not None and len(geometry.vertices.values) and geometry.vertices.values.ndim == 2:
-            positions = _transformed(geometry.vertices.values[:, :3], matrix)
+        stored = None if geometry.vertices is None else geometry.vertices.values
+        if stored is None or not len(stored) or stored.ndim != 2 or stored.shape[1] < 3:
+            continue
+        with np.errstate(all="ignore"):
+            positions = _transformed(stored[:, :3], matrix)
             low = np.minimum(low, [positions[:, axis].min() for axis in range(3)])
             high = np.maximum(high, [positions[:, axis].max() for axis in range(3)])
     return (low, high) if np.isfinite(low).all() and np.isfinite(high).all() else None

@@ -24,7 +24,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.fail("the viewer is not built (make viewer), and CI must have it")
         pytest.skip("the viewer is not built (make viewer)")
     out = tmp_path_factory.mktemp("dist")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", out], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", out],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     return next(out.glob("*.whl"))
 
 
@@ -43,15 +48,31 @@ def test_it_serves_in_a_clean_environment_without_node(wheel: Path, tmp_path: Pa
     environment = tmp_path / "env"
     venv.create(environment, with_pip=True)
     binaries = environment / ("Scripts" if sys.platform == "win32" else "bin")
-    install = [binaries / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", ROOT / "constraints.txt", wheel]
+    install = [
+        binaries / "python",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "-c",
+        ROOT / "constraints.txt",
+        wheel,
+    ]
     done = subprocess.run(list(map(str, install)), capture_output=True, text=True, check=False)
     if done.returncode and os.environ.get("CI") != "true":
         pytest.skip(f"no package index: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
     clean = {"PATH": str(binaries), "TIM_LANG": "en", "HOME": str(tmp_path)}
-    subprocess.run([binaries / "tim", "init", tmp_path / "ws"], env=clean, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [binaries / "tim", "init", tmp_path / "ws"], env=clean, cwd=tmp_path, check=True, capture_output=True
+    )
     server = subprocess.Popen(
-        [binaries / "tim", "serve", "-w", tmp_path / "ws", "--port", "0"], env=clean, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [binaries / "tim", "serve", "-w", tmp_path / "ws", "--port", "0"],
+        env=clean,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert server.stderr is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def tile(
         finally:
             if executor is None:
                 crew.close()
-        workspace.quarantine("tile", dataset, problems)
+        workspace.quarantine.replace(dataset, problems, "tile")
         shutil.rmtree(job.scratch, ignore_errors=True)
         ledger.prune()
         return report
@@ -187,6 +188,7 @@ class _Run:
         """Run these shards of one stage. Raises where a failure is not one source's own."""
         if not ids:
             return
+        self._clear(set(ids))
         self.meter.step("build", stage, self.ledger.totals(stage))
         work = Work(self.archive.packs, self.name, self.job)
         fatal: list[tuple[Shard, TimError]] = []
@@ -211,6 +213,13 @@ class _Run:
             raise TilingError(
                 "tile.shards-failed", dataset=self.job.dataset, count=len(fatal), error=error, **_named(shard)
             ) from error
+
+    def _clear(self, ids: set[str]) -> None:
+        """Remove what killed workers left of these packs: whoever holds the dataset's lock is alone with its shards."""
+        for path in self.archive.packs.glob(".*.part"):
+            if path.name.split(".")[1] in ids:
+                with suppress(OSError):
+                    path.unlink()
 
     def _restore(self, earlier: Sequence[str], todo: Sequence[str]) -> None:
         """Do again those finished shards of earlier stages whose scratch is gone and needed, first stage first."""

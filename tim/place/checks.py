@@ -1,7 +1,7 @@
 """Do the coordinates fit the CRS? Refusals where they cannot, warnings where it is not certain.
 
-Everything is judged by where the data would lie: a hint (swapped axes, feet, a zone number in front of the easting) is given only where acting on it
-brings the data into the CRS's area of use.
+Everything is judged by where the data would lie: a hint (swapped axes, feet, a zone number in front of the easting)
+is given only where acting on it brings the data into the CRS's area of use.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def check(source: SourceCrs, low: F64, high: F64) -> list[Warning_]:
     """Warnings about native coordinates ``low``..``high`` (float64[3] each, origin added) in a CRS.
 
     Raises PlaceError: ``place.zone-prefix``, ``place.zone-prefix-missing``, ``place.axes-swapped``, ``place.feet``,
-    ``place.not-feet``, ``place.degrees-in-projected``, ``place.metres-in-geographic``, ``place.not-geocentric``, ``place.enu-too-far``,
+    ``place.not-feet``, ``place.degrees-in-projected``, ``place.metres-in-geographic``, ``place.not-geocentric``,
+    ``place.enu-too-far``,
     ``place.outside-area``.
     """
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -57,7 +58,8 @@ def check_heights(bottom: float, top: float) -> list[Warning_]:
 
 
 def check_authority(source: SourceCrs, point: F64) -> list[Warning_]:
-    """A warning where a WKT's parameters and the authority code it carries put ``point`` (float64[1, 3]) in two places."""
+    """A warning where a WKT's parameters and the authority code it carries put ``point`` (float64[1, 3]) in two
+    places."""
     if not source.claimed:
         return []
     try:
@@ -163,7 +165,8 @@ def _hint(source: SourceCrs, area: Area, low: F64, high: F64) -> None:
 
 
 def area_of(source: SourceCrs) -> Area:
-    """The area of use: as the CRS states it, or for a transverse Mercator without one a band about its central meridian."""
+    """The area of use: as the CRS states it, or for a transverse Mercator without one a band about its central
+    meridian."""
     assert source.crs is not None
     authority = source.crs.to_authority(min_confidence=70)  # equivalent by its parameters, whatever code it carries
     area = source.crs.area_of_use or (CRS.from_authority(*authority).area_of_use if authority else None)
@@ -194,7 +197,8 @@ def false_easting(source: SourceCrs) -> float:
 
 
 def zoned(source: SourceCrs, prefix: int) -> str:
-    """The CRS of the same datum and zone width whose eastings begin with ``prefix``; an expression where there is none."""
+    """The CRS of the same datum and zone width whose eastings begin with ``prefix``; an expression where there is
+    none."""
     assert source.crs is not None
     width = "3-degree Gauss-Kruger" if "3-degree" in source.crs.name else "Gauss-Kruger"
     if "/" in source.crs.name and (

@@ -13,10 +13,11 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import importers
 from importers import ImportContext, Probe
-from tiling.builder import Job, Shard, ShardResult, TileEntry
+from tiling.builder import Shard, ShardResult, TileEntry
 from tiling.engine import run, work
 from tim.errors import CorruptSource, SourceError, TilingError
 from tim.model import Dataset, ObjectRecord, dataset_uid
@@ -35,7 +36,7 @@ SLUG = "words"
 class WordBuilder:
     version = 1
     stages = ("cut", "join")
-    defaults = {"pause": 0.0, "upper": False}
+    defaults: ClassVar = {"pause": 0.0, "upper": False}
 
     def plan(self, job, stage, done):
         if stage == "cut":

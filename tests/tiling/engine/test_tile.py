@@ -96,7 +96,7 @@ def test_settings_are_part_of_the_work(tmp_path: Path):
     upper = tile(workspace, SLUG, executor=SERIAL, settings={"upper": True})
     assert upper.snapshot.hash != lower.snapshot.hash
     assert contents(workspace)["words/o"].startswith(b"OMEGA")
-    with pytest.raises(UsageError, match="tile.unknown-setting|uper"):
+    with pytest.raises(UsageError, match="uper"):
         tile(workspace, SLUG, executor=SERIAL, settings={"uper": True})
 
 
@@ -143,7 +143,7 @@ def test_a_crashing_worker_is_survived(tmp_path: Path):
 def test_a_shard_that_always_crashes_costs_its_part_of_its_source(tmp_path: Path):
     workspace = make_workspace(tmp_path, {**TEXTS, "x.words": "!crash xi\nxenon\n"})
     report = tile(workspace, SLUG, workers=2)
-    codes = {code: fields for code, fields in report.problems}
+    codes = dict(report.problems)
     assert codes["tile.source-incomplete"] == {"source": "x.words", "lost": 1, "shards": 2}
     lost = codes["tile.worker-lost"]
     assert (lost["shard"], lost["source"], lost["attempts"], lost["how"]) == ("x.words/0", "x.words", 3, "SIGKILL")
