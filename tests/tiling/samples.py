@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
 
 from tiling.archive import Archive, TilesetInfo
 from tiling.builder import TileEntry, TileSink
@@ -99,6 +97,9 @@ def fill(archive: Archive, name: str, make: Any, **options: Any) -> list[TileEnt
 
 def schema_errors(schemas: Path, name: str, document: Any) -> list[str]:
     """What the specification's own schema has against a document."""
+    from jsonschema import Draft202012Validator
+    from referencing import Registry, Resource
+
     resources = []
     for path in schemas.rglob("*.schema.json"):
         resource = Resource.from_contents({**json.loads(path.read_text("utf-8")), "$id": f"https://schemas.test/{path.relative_to(schemas).as_posix()}"})
