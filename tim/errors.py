@@ -115,7 +115,8 @@ def language_from_environment() -> Language:
 def render(code: str, fields: Mapping[str, Any], language: Language | None = None) -> str:
     """The message of ``code`` with its help, in one language; the environment's where none is given.
 
-    An unknown code or a missing field still gives readable text: an error about an error helps nobody.
+    A field may be an error itself; it is rendered in the same language. An unknown code or a missing field still gives readable text: an
+    error about an error helps nobody.
     """
     entry = catalogue(code.split(".", 1)[0]).get(code.split(".", 1)[-1])
     if entry is None:
@@ -124,7 +125,8 @@ def render(code: str, fields: Mapping[str, Any], language: Language | None = Non
     text = entry[language]
     if help_text := entry.get(f"{language}_help"):
         text = f"{text} {help_text}" if language == "en" else text + help_text
-    return text.format_map(_Fields(fields))
+    inner = {name: render(value.code, value.fields, language) for name, value in fields.items() if isinstance(value, TimError)}
+    return text.format_map(_Fields({**fields, **inner}))
 
 
 class _Fields(dict[str, Any]):

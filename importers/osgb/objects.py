@@ -25,6 +25,8 @@ from tim.geometry import F64
 Color = tuple[float, float, float, float]
 DISTANCE, PIXEL_SIZE = 0, 1
 _DEEPEST = 200
+_LARGEST = 100_000
+"""Objects of a scene with everything shared counted where it is used."""
 _VEC3D_AND_RADIUS = struct.Struct("<4d")
 _RANGE = struct.Struct("<2f")
 _MATRIX = struct.Struct("<16d")
@@ -70,6 +72,8 @@ class Node(Item):
     children: list[Item] = field(default_factory=list)
     matrix: F64 | None = None
     """float64[4, 4], row vectors: ``[x y z 1] @ matrix``."""
+    expanded: int = 1
+    """Objects at and below it, shared ones as often as they are used."""
 
 
 @dataclass(slots=True)
@@ -131,14 +135,15 @@ def read_scene(data: bytes | memoryview, name: str) -> Item | None:
 class SceneReader:
     """Reads objects from a stream and remembers them by id."""
 
-    __slots__ = ("arrays", "depth", "images", "seen", "stream")
+    __slots__ = ("arrays", "images", "open", "seen", "stream")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.seen: dict[int, Item] = {}
         self.images: dict[int, Image] = {}
         self.arrays: dict[int, Any] = {}
-        self.depth = 0
+        self.open: set[int] = set()
+        """Ids of the objects being read."""
 
     def object(self) -> Item | None:
         """The next object; ``None`` where the file has none."""
@@ -151,6 +156,8 @@ class SceneReader:
         identity = stream.u32()
         known = self.seen.get(identity)
         if known is not None:
+            if identity in self.open:
+                stream.fail("cycle")
             return known
         entry = _CLASSES.get(kind)
         if entry is None:
@@ -161,12 +168,16 @@ class SceneReader:
             return item
         make, properties = entry
         item = self.seen[identity] = make(kind)
-        self.depth += 1
-        if self.depth > _DEEPEST:
+        self.open.add(identity)
+        if len(self.open) > _DEEPEST:
             stream.fail("too-deep")
         for read in properties:
             read(self, item)
-        self.depth -= 1
+        self.open.remove(identity)
+        if isinstance(item, Node):
+            item.expanded += sum(child.expanded if isinstance(child, Node) else 1 for child in item.children)
+            if item.expanded > _LARGEST:
+                stream.fail("too-many", count=item.expanded)
         if stream.pos < end <= len(stream.data):
             stream.pos = end  # properties of a newer writer
         return item

@@ -43,8 +43,8 @@ class OsgbTree:
     root_files: tuple[str, ...]
     low: Corner
     high: Corner
-    single: bool = False
-    """Whether the tree is what the root files lead to, whatever else lies in the folder."""
+    only: tuple[str, ...] | None = None
+    """The files of the tree where it is not all in the folder."""
 
     @property
     def bounds(self) -> tuple[Corner, Corner]:
@@ -57,7 +57,7 @@ class OsgbTree:
 
     def files(self) -> list[tuple[NodeRef, int]]:
         """Every file with its size in bytes, sorted by path."""
-        names = linked_files(self.folder, self.root_files) if self.single else names_below(self.folder)
+        names = names_below(self.folder) if self.only is None else self.only
         return [(NodeRef(name), (self.folder / name).stat().st_size) for name in names]
 
     def load(self, ref: NodeRef) -> list[MeshNode]:
@@ -101,7 +101,8 @@ def nodes_of(data: bytes | memoryview, folder: Path, path: str, name: str) -> li
     """The nodes of a file's bytes; ``path`` is relative to ``folder``, ``name`` what messages call it. Raises CorruptSource."""
     root = read_scene(data, name)
     builder = _Builder(folder, path, name)
-    meshes, nodes = builder.content(root, None, _State())
+    with np.errstate(all="ignore"):  # garbled numbers are looked for where they matter
+        meshes, nodes = builder.content(root, None, _State())
     drafts = [_Draft(meshes), *nodes] if meshes else nodes
     if drafts:
         drafts[0].problems.extend(builder.problems)
@@ -125,9 +126,13 @@ def extent_of(data: bytes | memoryview, name: str) -> tuple[F64, F64] | None:
     """float64[3] lower and upper corner of a file's geometry; ``None`` where it has none. Raises CorruptSource."""
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for geometry, matrix in _geometries(read_scene(data, name), None):
-        if geometry.vertices is not None and len(geometry.vertices.values) and geometry.vertices.values.ndim == 2:
-            positions = _transformed(geometry.vertices.values[:, :3], matrix)
-            low, high = np.minimum(low, positions.min(axis=0)), np.maximum(high, positions.max(axis=0))
+        stored = None if geometry.vertices is None else geometry.vertices.values
+        if stored is None or not len(stored) or stored.ndim != 2 or stored.shape[1] < 3:
+            continue
+        with np.errstate(all="ignore"):
+            positions = _transformed(stored[:, :3], matrix)
+            low = np.minimum(low, [positions[:, axis].min() for axis in range(3)])
+            high = np.maximum(high, [positions[:, axis].max() for axis in range(3)])
     return (low, high) if np.isfinite(low).all() and np.isfinite(high).all() else None
 
 
