@@ -194,8 +194,8 @@ def test_gbk_strings_are_understood(tmp_path):
     (5, [0, 1], []),
 ])  # fmt: skip
 def test_primitive_modes(mode, indices, expected):
-    found = [t.tolist() for t in Primitives(mode, [np.array(indices, np.uint16)]).triangles()]
-    assert sum(found, []) == expected
+    found = [t.tolist() for part in Primitives(mode, [np.array(indices, np.uint16)]).triangles() for t in part]
+    assert found == expected
 
 
 def test_vertices_that_are_not_there_or_not_finite_break_the_file(monkeypatch, tmp_path):
