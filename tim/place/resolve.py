@@ -78,7 +78,9 @@ def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Plac
     warnings += remarks + datum_remarks(source, datum)
     text = f"@{source.file.name}" if source.file else source.text
     place = Place(text, height, datum, found.origin, file=source.file)
-    heights = place.to_geographic(np.array([low, high]) - origin)[:, 2]
+    # The corners of a box of geocentric coordinates may lie far above and below the data in it.
+    judged = centre if source.kind == "geocentric" else np.array([low, high])
+    heights = place.to_geographic(judged - origin)[:, 2]
     warnings += check_heights(float(heights.min()), float(heights.max()))
     return replace(place, warnings=tuple(warnings))
 

@@ -120,6 +120,11 @@ def test_height_plausibility_is_a_warning():
     assert codes(place) == ["place.height-implausible"]
 
 
+def test_a_wide_box_of_geocentric_coordinates_is_not_implausible():
+    at = np.array([-2262e3, 5006e3, 3229e3])  # near Wuhan
+    assert codes(resolve(FoundCrs("EPSG:4978"), PlaceOptions(), at - 8e3, at + 8e3)) == []
+
+
 def test_vertical_unknown():
     error = refusal("EPSG:4547", PlaceOptions(), WUHAN)
     assert (error.code, error.fields["where"]) == ("place.vertical-unknown", "a.las")
@@ -228,7 +233,7 @@ def test_report_has_three_steps_in_both_languages():
 
 
 def test_box_holds_the_data():
-    low, high = np.array([400e3, 3.0e6, -10.0]), np.array([600e3, 3.4e6, 90.0])
+    low, high = np.array([400e3, 3.0e6, -10.0]), np.array([617e3, 3.4e6, 90.0])
     place = resolve(FoundCrs("EPSG:4547"), ELLIPSOID, low, high)
     west, south, bottom, east, north, top = place.box(low, high)
     at = place.to_geographic(low + (high - low) * np.random.default_rng(1).random((20_000, 3)))
