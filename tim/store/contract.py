@@ -573,6 +573,20 @@ class StoreContract:
         with pytest.raises(UsageError):
             store.query(Filter(), cursor=cursor)
 
+    def test_odd_questions_have_answers(self, store: ObjectStore) -> None:
+        """What no store can hold is found nowhere, or refused; it breaks nothing."""
+        put(store, box("a", 1))
+        odd = "\ud800"
+        for wanted in (Filter(class_id=odd), Filter(scenario=odd), Filter(attributes={odd: 1}), Filter(attributes={"i": math.nan}),
+                       Filter(code=Code("", "", odd))):  # fmt: skip
+            with pytest.raises(TimError):
+                store.query(wanted)
+        assert store.query(Filter(attributes={"i": "\0"}, code=Code("\0", "", "\0"))).items == []
+        assert len(store.query(Filter(), AsOf(seq=2**80)).items) == 1
+        assert store.query(Filter(), AsOf(seq=-(2**80))).items == []
+        with pytest.raises(TimError):
+            store.get(uuid4(), AsOf("tomorrow"))
+
     def test_limits_are_positive(self, store: ObjectStore) -> None:
         """A page of nothing cannot be asked for."""
         for limit in (0, -1):
