@@ -25,7 +25,7 @@ def clock(monkeypatch):
 
 
 def publish(archive, number, count=20):
-    tiles = fill(archive, f"s{number}", mesh_tiles, count=count, tags={i: number for i in range(count)})
+    tiles = fill(archive, f"s{number}", mesh_tiles, count=count, tags=dict.fromkeys(range(count), number))
     return archive.publish("ds", tiles, mesh_info())
 
 

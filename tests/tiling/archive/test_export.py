@@ -35,7 +35,9 @@ def test_a_folder_is_plain_complete_and_valid(archive, tmp_path, dataset, schema
     assert done.files == len(files)
     assert done.bytes == sum(map(len, files.values()))
     tiles = list(archive.tiles(dataset))
-    assert sorted(v for k, v in files.items() if k.endswith(".glb")) == sorted(archive.read(t.content.hash) for t in tiles)
+    assert sorted(v for k, v in files.items() if k.endswith(".glb")) == sorted(
+        archive.read(t.content.hash) for t in tiles
+    )
     for name, data in files.items():
         assert name.isascii()
         if name.endswith(".json"):

@@ -39,14 +39,18 @@ def test_nothing_finished_is_lost_whenever_the_writer_is_killed(tmp_path):
     code = "import sys, pathlib; from tests.tiling.archive.test_kill import work; work(pathlib.Path(sys.argv[1]))"
     last = 0
     for _ in range(6):
-        with subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        ) as process:
             assert process.stdout.readline() == "ready\n"
             time.sleep(chance.uniform(0.02, 0.5))
             process.kill()
             said = [line.split() for line in process.stdout]
         with Archive(root) as archive:
             # The last line may be cut off by the kill.
-            published = [(int(line[1]), line[2]) for line in said if line[0] == "seq" and len(line) == 3 and len(line[2]) == 64]
+            published = [
+                (int(line[1]), line[2]) for line in said if line[0] == "seq" and len(line) == 3 and len(line[2]) == 64
+            ]
             shards = [line[1] for line in said if line[0] == "shard" and len(line) == 2 and len(line[1]) == 64]
             snapshots = {s.seq: s.hash for s in archive.snapshots("ds")}
             if published:

@@ -104,7 +104,9 @@ class ArchiveModel(RuleBasedStateMachine):
             assert [s.seq for s in self.archive.snapshots(dataset)] == sorted(snapshots)
             assert [s.seq for s in self.reader.snapshots(dataset)] == sorted(snapshots)
             for seq, tiles in snapshots.items():
-                assert {t.key: t.content.hash for t in self.archive.tiles(dataset, seq) if t.content}.keys() == tiles.keys()
+                assert {
+                    t.key: t.content.hash for t in self.archive.tiles(dataset, seq) if t.content
+                }.keys() == tiles.keys()
                 self.check(dataset, seq, tiles)
             if snapshots:
                 assert self.reader.page(dataset, None, "tileset.json") is not None

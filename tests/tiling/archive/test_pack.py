@@ -70,7 +70,12 @@ def test_sweep_takes_dead_parts_and_unclaimed_packs_only(tmp_path):
     for name in (".dead.1.part", f".alive.{os.getpid()}.part", "claimed.pack", "unclaimed.pack"):
         os.utime(tmp_path / name, (1e9, 1e9))
     pack.sweep(tmp_path, {"claimed.pack"})
-    assert {p.name for p in tmp_path.iterdir()} == {f".alive.{os.getpid()}.part", ".young.1.part", "claimed.pack", "young.pack"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f".alive.{os.getpid()}.part",
+        ".young.1.part",
+        "claimed.pack",
+        "young.pack",
+    }
     alive.put(b"x")
     assert len(alive.close()) == 1
 

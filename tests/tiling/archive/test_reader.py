@@ -38,11 +38,31 @@ def test_names_that_are_none_are_not_found(archive):
     assert reader.tile("octree", None, "oct/3/7/6/7") == reader.tile("octree", 1, "oct/3/7/6/7") is not None
     for hash_ in ("", "x" * 64, "ab", "ab" * 32, "é" * 32):
         assert reader.content(hash_) is None
-    for name in ("", "x", "p/", "p/.json", "p/ab.json", "../tileset.json", "s/9/9/9/9.subtree", "@/tileset.json", "@1/tileset.json"):
+    for name in (
+        "",
+        "x",
+        "p/",
+        "p/.json",
+        "p/ab.json",
+        "../tileset.json",
+        "s/9/9/9/9.subtree",
+        "@/tileset.json",
+        "@1/tileset.json",
+    ):
         assert reader.page("mesh", None, name) is None
         assert reader.page("mesh", 1, name) is None
     assert reader.page("octree", None, "s/0/0/0/0.subtree") is not None
-    for key in ("", "oct", "oct/0/0/0", "oct/0/0/0/1", "oct/99/0/0/0", "oct/0/-1/0/0", "oct/1/²/0/0", "quad/0/0/0/0", "oct/0/0/0/0/0"):
+    for key in (
+        "",
+        "oct",
+        "oct/0/0/0",
+        "oct/0/0/0/1",
+        "oct/99/0/0/0",
+        "oct/0/-1/0/0",
+        "oct/1/²/0/0",
+        "quad/0/0/0/0",
+        "oct/0/0/0/0/0",
+    ):
         assert reader.tile("octree", 1, key) is None
     assert reader.tile("octree", 2, "oct/0/0/0/0") is None
     assert reader.tile("nowhere", 1, "oct/0/0/0/0") is None
@@ -113,7 +133,7 @@ def test_reading_while_others_publish_and_collect_never_fails(archive):
                     assert blob is not None, f"content of a page of @{snapshot.seq}"
                     assert blake2b(plain(blob.data, blob.encoding), digest_size=32).hexdigest() == part[:64]
                     read[0] += 1
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 failures.append(repr(error))
                 return
 

@@ -57,7 +57,9 @@ def octrees(draw):
     deepest = draw(st.integers(0, 6))
     leaves = draw(
         st.lists(
-            st.integers(0, deepest).flatmap(lambda l: st.tuples(st.just(l), *[st.integers(0, (1 << l) - 1)] * 3)), min_size=1, max_size=12
+            st.integers(0, deepest).flatmap(lambda l: st.tuples(st.just(l), *[st.integers(0, (1 << l) - 1)] * 3)),
+            min_size=1,
+            max_size=12,
         )
     )
     return set(leaves), draw(st.sets(st.sampled_from(sorted(leaves))))
