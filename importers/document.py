@@ -117,7 +117,7 @@ def _mapping(file: str, name: str, node: yaml.MappingNode) -> Node:
 
 
 def _construct(node: yaml.Node) -> Any:
-    return yaml.SafeLoader("").construct_document(node)  # type: ignore[no-untyped-call]
+    return yaml.SafeLoader("").construct_document(node)
 
 
 def _container(values: Iterable[str]) -> Container[str]:

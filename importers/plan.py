@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 import yaml
@@ -46,7 +46,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportOptions:
+class Options:
     """What the user says about all sources of one import."""
 
     dataset: str | None = None
@@ -54,8 +54,8 @@ class ImportOptions:
     title: str | None = None
     kind: Kind | None = None
     """Take only deliveries of this kind."""
-    place: PlaceOptions = PlaceOptions()
-    defaults: PlaceOptions = PlaceOptions()
+    place: PlaceOptions = field(default_factory=PlaceOptions)
+    defaults: PlaceOptions = field(default_factory=PlaceOptions)
     """The workspace's, tried where the file and ``place`` leave a place open."""
 
 
@@ -78,7 +78,7 @@ class Plan:
 
     deliveries: tuple[Delivery, ...]
     left_out: tuple[Rejected, ...] = ()
-    defaults: PlaceOptions = field(default=PlaceOptions(), compare=False)
+    defaults: PlaceOptions = field(default_factory=PlaceOptions, compare=False)
     """The workspace's; never written."""
 
     def record(self) -> dict[str, Any]:
@@ -92,7 +92,8 @@ class Plan:
     def to_yaml(self) -> str:
         """The document: UTF-8, Chinese as it is."""
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        return cast("str", yaml.dump(self.record(), Dumper=dumper, allow_unicode=True, sort_keys=False, width=120))
+        text: str = yaml.dump(self.record(), Dumper=dumper, allow_unicode=True, sort_keys=False, width=120)
+        return text
 
     @classmethod
     def from_yaml(cls, text: str, file: str = "plan.yaml", defaults: PlaceOptions = PlaceOptions()) -> Plan:  # noqa: B008
@@ -108,7 +109,7 @@ class Plan:
         return cls(tuple(delivery for _, delivery in deliveries), left_out, defaults)
 
 
-def make_plan(sources: Sequence[Path], options: ImportOptions = ImportOptions()) -> Plan:  # noqa: B008
+def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
     """Walk the sources and plan their import; nothing is changed anywhere.
 
     Several sources have their common folder as root: keys are relative to it, and the dataset is named after it. Deliveries of several

@@ -328,7 +328,7 @@ def _attempt(function: Callable[[T], R], task: T) -> R | TimError:
 def _as_tim_error(error: Exception) -> TimError:
     if isinstance(error, TimError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
         return WorkspaceError("tile.disk-full", path=error.filename or "", reason=error.strerror or "")
     if isinstance(error, MemoryError):
         return TilingError("tile.out-of-memory")

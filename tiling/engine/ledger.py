@@ -48,7 +48,7 @@ _BATCH = 1000
 
 
 class Identity:
-    """Gives shards their ids: blake2b-256 over builder, frame, settings, stage, spec and the sources the spec names.
+    """Gives shards their ids: blake2b-256 over dataset, builder, frame, settings, stage, spec and the sources the spec names.
 
     A source enters by key, format, options, place, size and sample: neither its path nor its times do, so a copy on another disk
     is the same source.
@@ -56,7 +56,7 @@ class Identity:
 
     def __init__(self, job: Job, version: int) -> None:
         self._job = _digest(
-            {"kind": job.kind, "version": version, "frame": job.frame.record(), "settings": dict(job.settings)}
+            {"dataset": job.dataset, "kind": job.kind, "version": version, "frame": job.frame.record(), "settings": dict(job.settings)}
         )
         self._sources = {source.key: _digest(_identity(source)) for source in job.sources}
         self._all = _digest(sorted(self._sources.items()))
@@ -101,8 +101,12 @@ class Done:
         contents = tuple(sorted({tile.content.hash for tile in result.tiles if tile.content}))
         names = result.output.get("scratch")
         return cls(
-            write_result(result), contents, None if names is None else tuple(names),
-            _json(list(result.problems)) if result.problems else None, dict(result.counts), seconds
+            write_result(result),
+            contents,
+            None if names is None else tuple(names),
+            _json(list(result.problems)) if result.problems else None,
+            dict(result.counts),
+            seconds,
         )
 
 

@@ -7,7 +7,8 @@ says which tiles there are and the archive publishes them at once. Whatever is k
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ class TileReport:
     shards_reused: int
     counts: Mapping[str, int]
     """Of the snapshot: points, triangles, …"""
-    problems: Sequence[Rejected]
-    """What is not in the tiles, or not as it should be; also in the workspace's quarantine."""
+    problems: Sequence[tuple[str, Mapping[str, Any]]]
+    """Message codes and fields of what is not in the tiles, or not as it should be; also in the workspace's quarantine."""
     seconds: float
     up_to_date: bool
     """Nothing had changed, and nothing was published."""
@@ -51,7 +52,7 @@ class TileReport:
             "dataset": self.dataset, "snapshot": {"seq": self.snapshot.seq, "hash": self.snapshot.hash, "tiles": self.snapshot.tiles,
             "bytes": self.snapshot.bytes}, "shards_built": self.shards_built, "shards_reused": self.shards_reused,
             "counts": dict(self.counts), "seconds": round(self.seconds, 3), "up_to_date": self.up_to_date,
-            "problems": [TimError(p.code, **p.fields).record() | {"where": p.where} for p in self.problems],
+            "problems": [TimError(code, **fields).record() for code, fields in self.problems],
         }  # fmt: skip
 
 
@@ -78,7 +79,11 @@ def tile(
     name = builder_for(found.kind)
     chosen = _settings(load_builder(name).defaults, found.settings, settings or {})
     folder = workspace.jobs(dataset)
-    with workspace.lock(f"tile-{dataset}"), Archive(workspace.archive_root) as archive, Ledger(folder / "ledger.sqlite") as ledger:
+    with (
+        workspace.lock(f"tile-{dataset}"),
+        Archive(workspace.archive_root) as archive,
+        Ledger(folder / "ledger.sqlite") as ledger,
+    ):
         with workspace.store() as store:
             store_seq = store.seq  # before the sources: tiles may show more than this, never less
             sources = store.sources(dataset)
@@ -96,7 +101,7 @@ def tile(
         finally:
             if executor is None:
                 crew.close()
-        workspace.quarantine("tile", dataset, problems)
+        workspace.quarantine.replace(dataset, problems, "tile")
         shutil.rmtree(job.scratch, ignore_errors=True)
         ledger.prune()
         return report
@@ -137,7 +142,9 @@ class _Run:
             totals = self.ledger.totals(stage)
             if totals.shards and not totals.done:
                 shard, error = self.lost[-1]
-                raise TilingError("tile.nothing-built", dataset=self.job.dataset, shard=shard.name, error=error) from error
+                raise TilingError(
+                    "tile.nothing-built", dataset=self.job.dataset, shard=shard.name, error=error
+                ) from error
 
     def publish(self, store_seq: int, problems: Sequence[Rejected]) -> TileReport:
         """Let the builder finish and the archive publish, unless the newest snapshot is just that."""
@@ -157,22 +164,31 @@ class _Run:
             up_to_date = before is not None and before.seq == newest.seq
             self.ledger.remember("published", f"{inputs} {newest.hash}")
         return TileReport(
-            dataset, newest, self.built, reused, newest.counts, tuple(problems), self.meter.seconds, up_to_date
+            dataset,
+            newest,
+            self.built,
+            reused,
+            newest.counts,
+            [(p.code, p.fields) for p in problems],
+            self.meter.seconds,
+            up_to_date,
         )
 
     def problems(self) -> list[Rejected]:
         """What builders left out, and the shards that failed."""
-        out = [Rejected(shard.name, code, fields) for shard, code, fields in self.ledger.problems()]
+        out = [
+            Rejected(shard.name, code, {**_named(shard), **fields}) for shard, code, fields in self.ledger.problems()
+        ]
         for key, names in _by_source(self.lost).items():
             planned = self.ledger.planned(key)
             out.append(Rejected(key, "tile.source-incomplete", {"source": key, "lost": len(names), "shards": planned}))
-        named = lambda shard: {"shard": shard.name, "source": shard.spec["source"]}  # noqa: E731
-        return out + [Rejected(shard.name, error.code, {**error.fields, **named(shard)}) for shard, error in self.lost]
+        return out + [Rejected(shard.name, error.code, {**error.fields, **_named(shard)}) for shard, error in self.lost]
 
     def _work(self, stage: str, ids: Sequence[str]) -> None:
         """Run these shards of one stage. Raises where a failure is not one source's own."""
         if not ids:
             return
+        self._clear(set(ids))
         self.meter.step("build", stage, self.ledger.totals(stage))
         work = Work(self.archive.packs, self.name, self.job)
         fatal: list[tuple[Shard, TimError]] = []
@@ -186,14 +202,24 @@ class _Run:
                 self.meter.shard(task.shard.cost, done.counts)
                 continue
             self.ledger.failed(task.id, outcome)
-            if isinstance(outcome, WorkspaceError) or (isinstance(outcome, SourceError) and not isinstance(outcome, CorruptSource)):
+            if isinstance(outcome, WorkspaceError) or (
+                isinstance(outcome, SourceError) and not isinstance(outcome, CorruptSource)
+            ):
                 raise outcome  # every other shard would meet the same
             (self.lost if "source" in task.shard.spec else fatal).append((task.shard, outcome))
             self.meter.shard(task.shard.cost, {})
         if fatal:
             shard, error = min(fatal, key=lambda failure: failure[0].name)
-            raise TilingError("tile.shards-failed", dataset=self.job.dataset, count=len(fatal), shard=shard.name,
-                sources=", ".join((sources_of(shard) or ["-"])[:_NAMED]), error=error) from error  # fmt: skip
+            raise TilingError(
+                "tile.shards-failed", dataset=self.job.dataset, count=len(fatal), error=error, **_named(shard)
+            ) from error
+
+    def _clear(self, ids: set[str]) -> None:
+        """Remove what killed workers left of these packs: whoever holds the dataset's lock is alone with its shards."""
+        for path in self.archive.packs.glob(".*.part"):
+            if path.name.split(".")[1] in ids:
+                with suppress(OSError):
+                    path.unlink()
 
     def _restore(self, earlier: Sequence[str], todo: Sequence[str]) -> None:
         """Do again those finished shards of earlier stages whose scratch is gone and needed, first stage first."""
@@ -222,7 +248,9 @@ class _Run:
         need = open_share * sum(estimate(s.format, s.fingerprint.size).disk for s in self.job.sources)
         free = shutil.disk_usage(self.archive.root).free
         if free < need:
-            raise WorkspaceError("tile.disk-short", path=str(self.archive.root), need=_gigabytes(need), free=_gigabytes(free))
+            raise WorkspaceError(
+                "tile.disk-short", path=str(self.archive.root), need=_gigabytes(need), free=_gigabytes(free)
+            )
 
 
 class _Needs:
@@ -272,7 +300,10 @@ def _open_all(sources: Sequence[SourceRef]) -> tuple[list[SourceRef], list[Rejec
         names = ", ".join(source.uri for source, _ in changed[:_NAMED]) + (", …" if len(changed) > _NAMED else "")
         raise SourceError("tile.sources-changed", count=len(changed), sources=names, error=changed[0][1])
     if not good:
-        raise TilingError("tile.all-corrupt", count=len(problems), first=problems[0].where)
+        first = problems[0]
+        raise TilingError(
+            "tile.all-corrupt", count=len(problems), first=first.where, error=CorruptSource(first.code, **first.fields)
+        )
     return good, problems
 
 
@@ -281,6 +312,10 @@ def _by_source(lost: Sequence[tuple[Shard, TimError]]) -> dict[str, list[str]]:
     for shard, _ in lost:
         out.setdefault(shard.spec["source"], []).append(shard.name)
     return out
+
+
+def _named(shard: Shard) -> dict[str, str]:
+    return {"shard": shard.name, "source": ", ".join((sources_of(shard) or ["-"])[:_NAMED])}
 
 
 def _scratch(folder: Path) -> Path:
