@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -134,12 +135,14 @@ def link_target(folder: Path, path: str, database_path: str, file: str) -> str |
             parts.pop()
         elif part != ".":
             parts.append(part)
-    resolved = "/".join(parts)
-    try:
-        inside = (folder / resolved).resolve().is_relative_to(folder.resolve())
-    except OSError:
+    if not parts:
         return None
-    return resolved if inside and resolved else None
+    # Links in the file system can lead out as well; nearly always there are none, and looking costs one call a part.
+    if any(folder.joinpath(*parts[:n]).is_symlink() for n in range(1, len(parts) + 1)):
+        real = Path(os.path.realpath(folder.joinpath(*parts)))
+        if not real.is_relative_to(os.path.realpath(folder)):
+            return None
+    return "/".join(parts)
 
 
 def _absolute(path: str) -> bool:
