@@ -28,6 +28,9 @@ _DTYPES = {number: np.dtype(f"<{name}") for name, number in COMPONENT_TYPES.item
 TYPES = ("SCALAR", "VEC2", "VEC3", "VEC4")
 _WIDTHS = {name: width for width, name in enumerate(TYPES, 1)}
 
+FILTERS = ("NONE", "EXPONENTIAL")
+"""Filters of EXT_meshopt_compression that are written and read here."""
+
 Buffer = bytes | memoryview
 
 
@@ -198,7 +201,7 @@ class Glb:
             start = view.get("byteOffset", 0)
             return self._slice(start, view["byteLength"])
         filter_name = extension.get("filter", "NONE")
-        if extension["mode"] != "ATTRIBUTES" or filter_name not in ("NONE", "EXPONENTIAL"):
+        if extension["mode"] != "ATTRIBUTES" or filter_name not in FILTERS:
             raise ValueError(
                 f"EXT_meshopt_compression mode {extension['mode']} with filter {filter_name} is not read here"
             )
