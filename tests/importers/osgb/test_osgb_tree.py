@@ -11,7 +11,7 @@ import pytest
 from importers.osgb import tree
 from importers.osgb.arrays import Array, Primitives
 from importers.osgb.image import Image
-from importers.osgb.objects import DISTANCE, PIXEL_SIZE, Geometry, Item, Lod, Node, StateSet
+from importers.osgb.scene import DISTANCE, PIXEL_SIZE, Geometry, Item, Lod, Node, StateSet
 from importers.osgb.writer import PagedNode, encode_osgb, write_osgb
 from tests.importers.osgb.scenes import jpeg, paged, sheet
 from tim.errors import CorruptSource
