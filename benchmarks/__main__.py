@@ -8,5 +8,8 @@ import sys
 NAMES = ("points", "oblique", "http")
 
 if __name__ == "__main__":
-    codes = [subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=False).returncode for name in NAMES]
+    codes = [
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=False).returncode
+        for name in NAMES
+    ]
     raise SystemExit(max(codes))

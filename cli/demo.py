@@ -76,6 +76,6 @@ def build(workspace: Workspace, deliveries: Path, *, quiet: bool) -> None:
 
     place = PlaceOptions(vertical="ellipsoid")
     for slug, source in (("town", deliveries / "photo"), ("hills", deliveries / "points" / "hills.laz")):
-        run_import(workspace, make_plan([source], Options(place=place, dataset=slug, title=TITLES[slug])))
+        run_import(workspace, make_plan([source], Options(dataset=slug, title=TITLES[slug], place=place)))
         with bar(quiet=quiet) as listen:
             engine.tile(workspace, slug, progress=listen)

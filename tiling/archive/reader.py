@@ -192,10 +192,10 @@ class Reader:
                 return self._blob(hash_, media_type)
         return None
 
-    def tile(self, dataset: str, seq: int, key: str) -> Blob | None:
-        """The content of an implicit tile: key ``oct/{level}/{x}/{y}/{z}``."""
+    def tile(self, dataset: str, seq: int | None, key: str) -> Blob | None:
+        """The content of an implicit tile: key ``oct/{level}/{x}/{y}/{z}``; ``seq`` ``None`` for the newest snapshot."""
         shelf = self._state.shelves.get(dataset)
-        if shelf is None or seq not in shelf.snapshots:
+        if shelf is None or (seq is not None and seq not in shelf.snapshots):
             return None
         try:
             kind, level, x, y, z = key.split("/")
@@ -205,7 +205,7 @@ class Reader:
             return None
         if kind != "oct" or tree is None or code < 0:
             return None
-        return self._blob(tree.find(code, seq), GLB)
+        return self._blob(tree.find(code, shelf.last if seq is None else seq), GLB)
 
     def _blob(self, name: bytes | None, media_type: str) -> Blob | None:
         if name is None:

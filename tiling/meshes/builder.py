@@ -6,8 +6,6 @@ linking file is read, and travels as names to :meth:`MeshBuilder.finish`, where 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,15 +14,17 @@ import numpy as np
 from importers import open_source
 from tiling.builder import Job, Shard, ShardResult, TileEntry, TileSink
 from tiling.meshes.assemble import Assembly, box_around
-from tiling.meshes.content import encode
+from tiling.meshes.content import encode, extent
 from tiling.meshes.quadtree import above
-from tim.errors import SourceError
+from tim.errors import PlaceError, SourceError, TilingError
 from tim.geometry import F64
 from tim.place import Frame, LocalMap, Place, local_map
 from tim.sources import MeshNode, MeshTree, NodeRef, SourceRef
 
 PIXELS_PER_SCREEN_ERROR = 16.0
 """A viewer at the usual maximum screen-space error of 16 refines when the geometric error covers 16 pixels."""
+
+Problem = tuple[str, Mapping[str, Any]]
 
 
 class MeshBuilder:
@@ -40,12 +40,7 @@ class MeshBuilder:
         limit = int({**self.defaults, **job.settings}["shard_bytes"])
         for ref in job.sources:
             for number, run in enumerate(_runs(_tree(ref).files(), limit)):
-                spec = {
-                    "source": ref.key,
-                    "place": _digest(ref.place.record()),
-                    "stamp": ref.fingerprint.mtime_ns,
-                    "files": [[file.path, size] for file, size in run],
-                }
+                spec = {"source": ref.key, "files": [[file.path, size] for file, size in run]}
                 yield Shard(stage, f"{ref.key}/{number}", spec, cost=float(sum(size for _, size in run)))
 
     def build(self, job: Job, shard: Shard, sink: TileSink) -> ShardResult:
@@ -56,19 +51,19 @@ class MeshBuilder:
         tiles: list[TileEntry] = []
         files: dict[str, list[str]] = {}
         links: dict[str, list[str]] = {}
-        problems: list[tuple[str, Mapping[str, Any]]] = []
+        problems: list[Problem] = []
         for path, _ in shard.spec["files"]:
+            found = _File(f"{ref.format}/{ref.key}", placing, sink)
             try:
-                nodes = tree.load(NodeRef(path))
-            except SourceError as error:
-                problems.append((error.code, error.fields))
+                for node in tree.load(NodeRef(path)):
+                    found.add(node)
+            except (SourceError, PlaceError, TilingError) as error:
+                problems.append((error.code, {"file": f"{ref.key}/{path}", **error.fields}))
                 continue
-            files[path] = []
-            for node in nodes:
-                made = list(_tiles(f"{ref.format}/{ref.key}", None, node, placing, sink, links, problems))
-                files[path].append(made[0].key)
-                tiles += made
-            del nodes
+            tiles += found.tiles
+            files[path] = [tile.key for tile in found.tiles if tile.parent is None]
+            links.update(found.links)
+            problems += found.problems
         counts = {"vertices": 0, "triangles": 0, "tiles": len(tiles), "files": len(files)}
         for tile in tiles:
             for name, number in tile.counts.items():
@@ -86,6 +81,10 @@ class MeshBuilder:
             assembly = Assembly([root.path for root in _tree(ref).roots()], by_source.get(ref.key, []))
             tiles += assembly.tiles()
         return above(tiles, int(settings["quadtree_from"]))
+
+    def tileset(self, job: Job, results: Mapping[str, Sequence[ShardResult]]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Explicit pages, refined by replacement: what a tileset is unless something else is said."""
+        return {}
 
 
 class _Placing:
@@ -105,35 +104,41 @@ class _Placing:
         return local_map(self.place, self.frame, low, high)
 
 
-def _tiles(
-    prefix: str, parent: str | None, node: MeshNode, placing: _Placing, sink: TileSink,
-    links: dict[str, list[str]], problems: list[tuple[str, Mapping[str, Any]]],
-) -> Iterator[TileEntry]:  # fmt: skip
-    """The tile of a node, then those of the nodes that refine it in the same file; files that do are noted in ``links``."""
-    key = f"{prefix}/{node.key}"
-    problems.extend(node.problems)
-    content, low, high = None, np.zeros(3), np.zeros(3)
-    counts: dict[str, int] = {}
-    if node.meshes:
-        native_low = np.min([mesh.positions.min(axis=0) for mesh in node.meshes], axis=0).astype(np.float64)
-        native_high = np.max([mesh.positions.max(axis=0) for mesh in node.meshes], axis=0).astype(np.float64)
-        made = encode(node.meshes, placing.around(native_low, native_high), placing.frame)
-        content, low, high = sink.put(made.chunks), made.low, made.high
-        counts = {"vertices": made.vertices, "triangles": made.triangles}
-    error = PIXELS_PER_SCREEN_ERROR * max((link.metres_per_pixel for link in node.children), default=0.0)
-    files = [link.target.path for link in node.children if isinstance(link.target, NodeRef)]
-    if files:
-        links[key] = files
-    yield TileEntry(key, parent, box_around(low, high), error, "REPLACE", content, counts)
-    for link in node.children:
-        if isinstance(link.target, MeshNode):
-            yield from _tiles(prefix, key, link.target, placing, sink, links, problems)
+class _File:
+    """The tiles of one file, kept only once all of it is done."""
+
+    def __init__(self, prefix: str, placing: _Placing, sink: TileSink) -> None:
+        self.prefix = prefix
+        self.placing = placing
+        self.sink = sink
+        self.tiles: list[TileEntry] = []
+        self.links: dict[str, list[str]] = {}
+        self.problems: list[Problem] = []
+
+    def add(self, node: MeshNode, parent: str | None = None) -> None:
+        """The tile of a node, then those of the nodes that refine it in the same file; files that do are noted as links."""
+        key = f"{self.prefix}/{node.key}"
+        self.problems.extend(node.problems)
+        content, low, high = None, np.zeros(3), np.zeros(3)
+        counts: dict[str, int] = {}
+        if node.meshes:
+            native = extent([mesh.positions for mesh in node.meshes])
+            made = encode(node.meshes, self.placing.around(*native), self.placing.frame)
+            content, low, high = self.sink.put(made.chunks), made.low, made.high
+            counts = {"vertices": made.vertices, "triangles": made.triangles}
+        error = PIXELS_PER_SCREEN_ERROR * max((link.metres_per_pixel for link in node.children), default=0.0)
+        self.tiles.append(TileEntry(key, parent, box_around(low, high), error, "REPLACE", content, counts))
+        if files := [link.target.path for link in node.children if isinstance(link.target, NodeRef)]:
+            self.links[key] = files
+        for link in node.children:
+            if isinstance(link.target, MeshNode):
+                self.add(link.target, key)
 
 
 def _tree(ref: SourceRef) -> MeshTree:
     source = open_source(ref)
     if not isinstance(source, MeshTree):
-        raise SourceError("tiling.not-meshes", source=ref.key, format=ref.format)
+        raise SourceError("meshes.not-a-tree", source=ref.key, format=ref.format)
     return source
 
 
@@ -148,8 +153,3 @@ def _runs(files: Sequence[tuple[NodeRef, int]], limit: int) -> Iterator[list[tup
         total += size
     if run:
         yield run
-
-
-def _digest(record: Mapping[str, Any]) -> str:
-    """A place by its digest: parameters that may be confidential do not travel into the ledger."""
-    return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()

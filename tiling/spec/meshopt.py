@@ -19,10 +19,9 @@ U64 = NDArray[np.uint64]
 _HEADER = 0xA0
 _GROUP = 16
 _TAIL = 32
+_SIXTEEN = np.dtype("V16")
 _BYTES = np.uint64(0x0101010101010101)
 _TOP = np.uint64(56)
-_SLOT = 8 + _GROUP
-"""Bytes kept for a group before the unused ones are dropped: packed values, then single bytes."""
 
 
 def block_vertices(stride: int) -> int:
@@ -32,7 +31,7 @@ def block_vertices(stride: int) -> int:
 
 def encode_vertex_buffer(values: U8) -> bytes:
     """uint8[n, stride] to the encoded stream; stride a multiple of 4, at most 256."""
-    count, stride = values.shape
+    count = len(values)
     return encode_lanes(np.ascontiguousarray(values.T), count)
 
 
@@ -42,70 +41,78 @@ def encode_lanes(lanes: U8, count: int) -> bytes:
     if stride % 4 or not 0 < stride <= 256:
         raise ValueError(f"a stride of {stride} bytes cannot be encoded")
     tail = bytes(max(0, _TAIL - stride)) + (lanes[:, 0].tobytes() if count else bytes(stride))
-    per_block = block_vertices(stride)
-    blocks = -(-count // per_block)
-    if not blocks:
+    if not count:
         return bytes([_HEADER]) + tail
-    live = [k for k in range(stride) if lanes[k, 0] != lanes[k, -1] or (lanes[k] != lanes[k, 0]).any()]
-    deltas = np.zeros((len(live), blocks * per_block), np.uint8)
+    live = [k for k in range(stride) if (lanes[k] != lanes[k, 0]).any()]
+    per_block = block_vertices(stride)
+    deltas = np.zeros((len(live), -(-count // per_block) * per_block), np.uint8)
     for row, k in enumerate(live):
         _zigzag_deltas(lanes[k], deltas[row, 1:count])
-    return b"".join([bytes([_HEADER]), _blocks(deltas, live, stride, count, per_block), tail])
+    return b"".join([bytes([_HEADER]), _blocks(deltas, live, stride, count, per_block).data, tail])
 
 
 def _zigzag_deltas(lane: U8, out: U8) -> None:
     """Differences of neighbours, folded so that small ones of either sign are small: uint8[n] into uint8[n - 1]."""
     np.subtract(lane[1:], lane[:-1], out=out)
-    sign = (out.view(np.int8) >> 7).view(np.uint8)
-    np.left_shift(out, 1, out=out)
+    sign = np.negative((out > 127).view(np.uint8))
+    np.add(out, out, out=out)
     np.bitwise_xor(out, sign, out=out)
 
 
-def _blocks(deltas: U8, live: list[int], stride: int, count: int, per_block: int) -> bytes:
+def _blocks(deltas: U8, live: list[int], stride: int, count: int, per_block: int) -> U8:
     """All blocks of a stream. deltas: uint8[len(live), blocks * per_block], zero where there is no vertex."""
-    groups_per_block = per_block // _GROUP
-    rows = len(live)
+    groups = per_block // _GROUP
+    header = -(-groups // 4)
     blocks = deltas.shape[1] // per_block
-    words = deltas.view(np.uint64).reshape(rows, deltas.shape[1] // _GROUP, 2)
+    shape = (len(live), blocks * groups)
+    words = deltas.view(np.uint64).reshape(*shape, 2)
     over3, over15 = deltas >= 3, deltas >= 15
-    size2 = _count(over3) + 4
-    size4 = _count(over15) + 8
+    size2, size4 = _count(over3) + 4, _count(over15) + 8
     mode = np.where(np.minimum(size2, size4) >= 16, 3, np.where(size2 <= size4, 1, 2)).astype(np.uint8)
     mode[(words[..., 0] | words[..., 1]) == 0] = 0
 
-    # One slot for every header byte and for every byte a group may need, block by block and byte by byte of the vertex as the
-    # stream has them; `keep` says which of them it has.
-    header = -(-groups_per_block // 4)
-    slots = np.zeros((blocks, stride, header + groups_per_block * _SLOT), np.uint8)
-    keep = np.zeros(slots.shape, np.bool_)
-    keep[:, :, :header] = True
-    last_groups = -(-(count - (blocks - 1) * per_block) // _GROUP)
-    keep[-1, :, -(-last_groups // 4) : header] = False
-    for row, k in enumerate(live):
-        shape = (blocks, groups_per_block)
-        m = mode[row].reshape(shape)
-        quads = np.zeros((blocks, header, 4), np.uint8)
-        quads.reshape(blocks, header * 4)[:, :groups_per_block] = m
-        slots[:, k, :header] = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
-        group = slots[:, k, header:].reshape(*shape, _SLOT)
-        kept = keep[:, k, header:].reshape(*shape, _SLOT)
-        values = deltas[row].reshape(*shape, _GROUP)
-        group[..., 8:] = values
-        two, four, plain = m == 1, m == 2, m == 3
-        group[..., :4] = _pack2(values)
-        group[four, :8] = _pack4(values[four])
-        kept[..., :4] = (two | four)[..., None]
-        kept[..., 4:8] = four[..., None]
-        kept[..., 8:] = (
-            (over3[row].reshape(*shape, _GROUP) & two[..., None])
-            | (over15[row].reshape(*shape, _GROUP) & four[..., None])
-            | plain[..., None]
-        )
-    return slots[keep].tobytes()
+    # Sizes in the order of the stream: block, byte of the vertex, then its header and its groups. Their running sum says where
+    # everything goes.
+    sizes = np.zeros((blocks, stride, 1 + groups), np.int64)
+    sizes[:, :, 0] = header
+    sizes[-1, :, 0] = -(-(count - (blocks - 1) * per_block) // (4 * _GROUP))
+    group_sizes = np.where(mode == 1, size2, np.where(mode == 2, size4, (mode == 3) * np.uint8(_GROUP)))
+    sizes[:, live, 1:] = group_sizes.reshape(len(live), blocks, groups).transpose(1, 0, 2)
+    ends = np.cumsum(sizes).reshape(sizes.shape)
+    starts = ends - sizes
+    out = np.zeros(int(ends[-1, -1, -1]) + _GROUP, np.uint8)  # room for the last window
+    at = np.ascontiguousarray(starts[:, live, 1:].transpose(1, 0, 2)).reshape(shape)
+
+    quads = np.zeros((len(live), blocks, header, 4), np.uint8)
+    quads.reshape(len(live), blocks, header * 4)[:, :, :groups] = mode.reshape(len(live), blocks, groups)
+    bits = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
+    for byte in range(header):
+        whole = slice(None) if byte < sizes[-1, 0, 0] else slice(0, -1)
+        out[starts[whole, live, 0].T + byte] = bits[:, whole, byte]
+    starts_flat, modes, values = at.reshape(-1), mode.reshape(-1), deltas.reshape(-1).view(_SIXTEEN)
+    plain = np.flatnonzero(modes == 3)
+    _windows(out, _GROUP)[starts_flat[plain]] = values.take(plain).view(np.uint8).reshape(-1, _GROUP)
+    for kind, over, packed in ((1, over3, _pack2), (2, over15, _pack4)):
+        chosen = np.flatnonzero(modes == kind)
+        group, where = values.take(chosen).view(np.uint8).reshape(-1, _GROUP), starts_flat[chosen]
+        short = packed(group)
+        _windows(out, short.shape[1])[where] = short
+        flags = over.reshape(-1).view(_SIXTEEN).take(chosen).view(np.bool_)
+        many = _count(flags.reshape(-1, _GROUP))[:, 0]
+        large = np.flatnonzero(flags)
+        # The large values of a group follow its packed ones; less those of the groups before, they simply count on.
+        first = where + short.shape[1] - (np.cumsum(many, dtype=np.int64) - many)
+        out[first.take(large >> 4) + np.arange(len(large))] = group.reshape(-1).take(large)
+    return out[:-_GROUP]
+
+
+def _windows(out: U8, width: int) -> U8:
+    """uint8[n - width + 1, width]: every run of ``width`` bytes, to be written to."""
+    return np.lib.stride_tricks.as_strided(out, (len(out) - width + 1, width), (1, 1))
 
 
 def _count(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """bool[rows, n] to uint8[rows, n / 16]: how many of each 16 are set."""
+    """bool[rows, n] to uint8[rows, n / 16], or bool[n, 16] to uint8[n, 1]: how many of each 16 are set."""
     words: U64 = flags.view(np.uint64).reshape(len(flags), flags.shape[1] // _GROUP, 2)
     return ((words[..., 0] + words[..., 1]) * _BYTES >> _TOP).astype(np.uint8)
 
@@ -141,15 +148,23 @@ def decode_vertex_buffer(data: bytes, count: int, stride: int) -> U8:
             position += len(header)
             if position > end:
                 raise ValueError("the stream ends inside a block")
-            modes = (header[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3).reshape(-1)[:groups]
+            modes: U8 = (header[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3).reshape(-1)[:groups].astype(np.uint8)
+            out: U8 = deltas[k, start : start + groups * _GROUP]
             if modes.any():
-                position = _decode_groups(stream, position, end, modes, deltas[k, start : start + groups * _GROUP])
+                position = _decode_groups(stream, position, end, modes, out)
     if position != end:
         raise ValueError(f"{end - position} bytes are left over after the last block")
     signed = (deltas[:, :count] >> 1) ^ -(deltas[:, :count] & 1)
     if count:
         signed[:, 0] += stream[len(data) - stride :]
     return np.ascontiguousarray(np.cumsum(signed, axis=1, dtype=np.uint8).T)
+
+
+def decode_exponential(values: U8) -> NDArray[np.float32]:
+    """The EXPONENTIAL filter: uint8[n, 4 k] holding int32 (8 bits exponent, 24 bits mantissa, both signed) to float32[n, k]."""
+    words = np.ascontiguousarray(values).view("<i4")
+    values_out: NDArray[np.float32] = np.ldexp((words << 8 >> 8).astype(np.float32), words >> 24)
+    return values_out
 
 
 def _decode_groups(stream: U8, position: int, end: int, modes: U8, out: U8) -> int:

@@ -55,11 +55,13 @@ class Changeset:
     """One atomic step of a dataset's history."""
 
     dataset: str
-    """Slug; the dataset must exist."""
+    """Slug; the dataset must exist, unless :attr:`make` makes it."""
     operations: Iterable[Operation]
     """Consumed once, streamed: a changeset may be far larger than memory."""
     author: str = ""
     reason: str = ""
+    make: Dataset | None = None
+    """A dataset to make first, as ``put_dataset`` does, in the same step: it is there with its content or not at all."""
 
 
 @dataclass(frozen=True, slots=True)

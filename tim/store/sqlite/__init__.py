@@ -150,6 +150,8 @@ class SqliteStore:
                 raise RuntimeError("a changeset cannot be applied from within the operations of another")
             self._applying = True
             try:
+                if changeset.make is not None:
+                    self.put_dataset(changeset.make)
                 row = self._dataset_row(db, changeset.dataset)
                 return applying.apply(db, changeset, row[0], _dataset(row), self._clock())
             finally:
