@@ -122,7 +122,10 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
     other = [p for p in inventory.probes if options.kind not in (None, p.kind)]
     left_out = [
         *inventory.rejected,
-        *(Rejected(p.key, "import.other-kind", {"where": p.key or p.uri, "kind": p.kind, "wanted": options.kind}) for p in other),
+        *(
+            Rejected(p.key, "import.other-kind", {"where": p.key or p.uri, "kind": p.kind, "wanted": options.kind})
+            for p in other
+        ),
     ]
     title = options.title or options.dataset or (root.stem if root.is_file() else root.name)
     if not title:
@@ -226,7 +229,9 @@ def _delivery_record(delivery: Delivery) -> dict[str, Any]:
 
 
 def _rejected_record(rejected: Rejected) -> dict[str, Any]:
-    plain = {k: v if v is None or isinstance(v, bool | int | float | str) else str(v) for k, v in rejected.fields.items()}
+    plain = {
+        k: v if v is None or isinstance(v, bool | int | float | str) else str(v) for k, v in rejected.fields.items()
+    }
     return {"where": rejected.where, "code": rejected.code, "fields": plain}
 
 

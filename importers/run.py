@@ -44,7 +44,13 @@ class Imported:
 
     def record(self) -> dict[str, Any]:
         """JSON-able record with the placing report."""
-        return {"key": self.key, "uri": self.uri, "dataset": self.dataset, "sources": self.sources, "place": self.place.report()}
+        return {
+            "key": self.key,
+            "uri": self.uri,
+            "dataset": self.dataset,
+            "sources": self.sources,
+            "place": self.place.report(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +193,11 @@ class _Reading:
             case SourceRef():
                 if item.key in self.sources:
                     raise UsageError(
-                        "import.key-twice", dataset=self.dataset, key=item.key, first=self.sources[item.key].uri, second=item.uri
+                        "import.key-twice",
+                        dataset=self.dataset,
+                        key=item.key,
+                        first=self.sources[item.key].uri,
+                        second=item.uri,
                     )
                 self.sources[item.key] = item
                 self.box = _union(self.box, item.box)
@@ -226,7 +236,11 @@ def _check_kinds(store: ObjectStore, reads: Sequence[_Reading]) -> None:
         old = there.get(reading.dataset)
         if old is not None and old.kind != reading.kind:
             raise UsageError(
-                "import.kind-differs", dataset=old.slug, kind=old.kind, new=reading.kind, suggestion=f"{old.slug}-{reading.kind}"
+                "import.kind-differs",
+                dataset=old.slug,
+                kind=old.kind,
+                new=reading.kind,
+                suggestion=f"{old.slug}-{reading.kind}",
             )
 
 
@@ -289,7 +303,9 @@ def _union(a: Box3 | None, b: Box3) -> Box3:
     """The smallest box around both; west exceeds east where it crosses the antimeridian."""
     if a is None:
         return b
-    width, start = min((max((box[0] - west) % 360 + (box[3] - box[0]) % 360 for box in (a, b)), west) for west in (a[0], b[0]))
+    width, start = min(
+        (max((box[0] - west) % 360 + (box[3] - box[0]) % 360 for box in (a, b)), west) for west in (a[0], b[0])
+    )
     east = start + width
     return (
         start, min(a[1], b[1]), min(a[2], b[2]), east - 360 if east > 180 else east, max(a[4], b[4]), max(a[5], b[5]),

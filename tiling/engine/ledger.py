@@ -56,7 +56,13 @@ class Identity:
 
     def __init__(self, job: Job, version: int) -> None:
         self._job = _digest(
-            {"dataset": job.dataset, "kind": job.kind, "version": version, "frame": job.frame.record(), "settings": dict(job.settings)}
+            {
+                "dataset": job.dataset,
+                "kind": job.kind,
+                "version": version,
+                "frame": job.frame.record(),
+                "settings": dict(job.settings),
+            }
         )
         self._sources = {source.key: _digest(_identity(source)) for source in job.sources}
         self._all = _digest(sorted(self._sources.items()))
