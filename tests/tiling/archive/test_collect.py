@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
@@ -116,7 +115,7 @@ def test_many_small_packs_are_merged(archive, monkeypatch):
 
 def test_a_missing_pack_does_not_stop_collection(archive):
     publish(archive, 1)
-    os.unlink(archive.packs / "s1.pack")
+    (archive.packs / "s1.pack").unlink()
     publish(archive, 2)
     archive.collect(keep_snapshots=1, keep_seconds=0, grace_seconds=0)
     assert seqs(archive) == [2]
