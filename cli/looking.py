@@ -29,9 +29,8 @@ def info(
     json: Json = False,
 ) -> None:
     """What the workspace holds."""
-    from tim.workspace import Workspace as Folder
-
     from tiling.archive import Archive
+    from tim.workspace import Workspace as Folder
 
     folder = Folder.open(Path(workspace))
     with folder.store() as store:
@@ -83,9 +82,8 @@ def log(
     json: Json = False,
 ) -> None:
     """Changesets of the object store and snapshots of the tiles."""
-    from tim.workspace import Workspace as Folder
-
     from tiling.archive import Archive
+    from tim.workspace import Workspace as Folder
 
     folder = Folder.open(Path(workspace))
     with folder.store() as store:
@@ -118,7 +116,7 @@ def log(
 
 def doctor(workspace: Workspace = DEFAULT_WORKSPACE, json: Json = False) -> int:
     """What this machine can do; exit code 1 where something needed is missing."""
-    from tim.place.height import find_grid
+    from tim.place import files
     from tim.workspace import Workspace as Folder
 
     checks: list[tuple[str, bool, bool, str]] = []
@@ -141,8 +139,8 @@ def doctor(workspace: Workspace = DEFAULT_WORKSPACE, json: Json = False) -> int:
     check("dask", util.find_spec("distributed") is not None, "pip install 'tim-engine[dask]'", needed=False)
     viewer = Path(__file__).resolve().parents[1] / "server" / "static" / "index.html"
     check(tr("viewer", "浏览器端"), viewer.is_file(), "" if viewer.is_file() else "make viewer", needed=False)
-    grid = find_grid("egm96")
-    check("EGM96", grid is not None, str(grid or "TIM_DATUM_DIR=… egm96_15.gtx"), needed=False)
+    grid = files.find(("egm96_15.gtx", "us_nga_egm96_15.tif"))
+    check("EGM96", grid is not None, grid.path if grid else "TIM_DATUM_DIR=… egm96_15.gtx", needed=False)
     free = shutil.disk_usage(Path.cwd()).free
     check(tr("free disk", "可用磁盘"), free > 1e9, size(free))
     if (Path(workspace) / "workspace.json").exists():

@@ -61,9 +61,8 @@ def demo(
     json: Json = False,
 ) -> None:
     """A small coastal place made offline, imported, tiled and served."""
-    from server.run import serve as run
-
     from cli.demo import make_demo
+    from server.run import serve as run
 
     made = make_demo(Path(folder), quiet=quiet)
     if json:

@@ -89,7 +89,11 @@ def node(level: Level, west: float, south: float, child: str = "") -> PagedNode:
     standing = scene.standing(west, south, level.size, sides=level.sides, divisor=level.divisor)
     meshes: tuple[Mesh, ...] = (ground,) if standing is None else (ground, standing)
     radius = level.size * 0.75
-    centre = (west + level.size / 2, south + level.size / 2, town.height_at(west + level.size / 2, south + level.size / 2))
+    centre = (
+        west + level.size / 2,
+        south + level.size / 2,
+        town.height_at(west + level.size / 2, south + level.size / 2),
+    )
     return PagedNode(meshes, child, 2 * radius / level.metres_per_pixel if child else 0.0, centre, radius)
 
 

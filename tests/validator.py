@@ -35,7 +35,12 @@ def gltf_errors(folder: Path) -> list[str]:
     files = sorted(folder.rglob("*.glb"))
     assert files, f"no glb below {folder}"
     done = subprocess.run(
-        ["node", "-e", SCRIPT, str(module)], input="\n".join(map(str, files)), capture_output=True, text=True, timeout=600, check=True
+        ["node", "-e", SCRIPT, str(module)],
+        input="\n".join(map(str, files)),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=True,
     )
     found: list[str] = json.loads(done.stdout)
     return found

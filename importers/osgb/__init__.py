@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from importers.osgb.tree import SUFFIX, Corner, OsgbTree, extent_of, linked_file
 from tim.errors import CorruptSource, SourceError, TimError
 from tim.geometry import F64
 from tim.model import ObjectRecord, Rejected, Representation
-from tim.place import Box3, Place
 from tim.place.resolve import FoundCrs
 from tim.sources import Fingerprint, SourceRef
 
@@ -30,7 +30,7 @@ __all__ = ["OsgbTree", "open", "probe", "read"]
 FORMAT = "osgb"
 CLASS = "survey.oblique-model"
 _MARGIN = 0.05
-"""Finer levels reach a little beyond the root's geometry: extents grow by this share of their diagonal."""
+"""Finer levels reach a little beyond the root's geometry: the tree's bounds are wider by this share of the diagonal."""
 _SAMPLED_ROOTS = 2000
 """Roots looked into for the extent of a probe; more are sampled evenly."""
 
@@ -65,20 +65,22 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Source
     """Per block an object and its source; a rejected record for every block or file that is broken at first sight."""
     path = Path(probe.uri)
     for block in _blocks(path):
-        key = "/".join(part for part in (probe.key, block.name) if part) or path.stem
+        key = _key(probe, path, block)
         files = _files(path, block)
         for name in files:
             if not is_scene(block.folder / name):
                 yield Rejected(f"{key}/{name}", "osgb.not-osgb", {"file": f"{key}/{name}", "offset": 0})
         try:
             survey = _survey(block, key)
-            box = _geographic_box(context.place, survey.low, survey.high)
+            box = context.place.box(np.array(survey.low), np.array(survey.high))
         except SourceError as error:
             yield Rejected(key, error.code, error.fields)
             continue
+        margin = _MARGIN * math.dist(survey.low, survey.high)
+        low, high = [v - margin for v in survey.low], [v + margin for v in survey.high]
         ref = SourceRef(
-            uri=str(block.folder), format=FORMAT, kind="meshes", key=key, place=context.place, fingerprint=_fingerprint(block, files),
-            box=box, options={"roots": list(survey.roots), "low": list(survey.low), "high": list(survey.high), "single": path.is_file()},
+            uri=str(block.folder), format=FORMAT, kind="meshes", key=key, place=context.place, fingerprint=_fingerprint(block.folder, files),
+            box=box, options={"roots": list(survey.roots), "low": low, "high": high, "files": files if path.is_file() else None},
         )  # fmt: skip
         yield ref
         attributes: dict[str, int | float] = {
@@ -95,12 +97,21 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Source
 
 
 def open(ref: SourceRef) -> OsgbTree:  # noqa: A001
-    """The mesh tree of one block. Raises SourceError where its folder is gone."""
+    """The mesh tree of one block. Raises SourceError where its folder is gone, or its files are not those that were imported."""
     folder = Path(ref.uri)
     if not folder.is_dir():
-        raise SourceError("osgb.unreadable", file=ref.key, reason="the folder is not there")
+        raise SourceError("osgb.gone", source=ref.key, path=ref.uri)
+    only = ref.options.get("files")
+    try:
+        now = _fingerprint(folder, names_below(folder) if only is None else only)
+    except OSError as error:
+        raise SourceError("osgb.gone", source=ref.key, path=ref.uri) from error
+    if not ref.fingerprint.same_bytes(now):
+        raise SourceError("osgb.changed", source=ref.key, path=ref.uri)
     low, high = (_corner(np.array(ref.options[name], float)) for name in ("low", "high"))
-    return OsgbTree(folder, ref.key, ref.place, tuple(ref.options["roots"]), low, high, bool(ref.options.get("single")))
+    return OsgbTree(
+        folder, ref.key, ref.place, tuple(ref.options["roots"]), low, high, None if only is None else tuple(only)
+    )
 
 
 @dataclass(slots=True)
@@ -127,8 +138,7 @@ class _Bounds:
     def corners(self) -> tuple[Corner, Corner] | None:
         if not np.isfinite(self.low).all():
             return None
-        margin = _MARGIN * float(np.linalg.norm(self.high - self.low))
-        return _corner(self.low - margin), _corner(self.high + margin)
+        return _corner(self.low), _corner(self.high)
 
 
 def _blocks(path: Path) -> list[Block]:
@@ -137,6 +147,14 @@ def _blocks(path: Path) -> list[Block]:
 
 def _files(path: Path, block: Block) -> list[str]:
     return linked_files(block.folder, block.roots) if path.is_file() else names_below(block.folder)
+
+
+def _key(probe: Probe, path: Path, block: Block) -> str:
+    """The source key of a block: a single file's own, otherwise the block's name below the probe's. Composed (NFC) everywhere alike."""
+    if path.is_file():
+        return probe.key or path.name
+    name = unicodedata.normalize("NFC", block.name)
+    return "/".join(part for part in (probe.key, name) if part) or unicodedata.normalize("NFC", path.name)
 
 
 def _survey(block: Block, key: str) -> _Survey:
@@ -204,25 +222,16 @@ def _extent(blocks: list[Block], problems: list[Rejected]) -> tuple[Corner, Corn
     return bounds.corners()
 
 
-def _fingerprint(block: Block, files: list[str]) -> Fingerprint:
+def _fingerprint(folder: Path, files: Sequence[str]) -> Fingerprint:
     """Of a block: names and sizes of its OSGB files, their total and latest change."""
     digest = hashlib.blake2b(digest_size=16)
     size = latest = 0
     for name in files:
-        stat = (block.folder / name).stat()
+        stat = (folder / name).stat()
         digest.update(f"{name}\0{stat.st_size}\n".encode())
         size += stat.st_size
         latest = max(latest, stat.st_mtime_ns)
     return Fingerprint(size, latest, digest.hexdigest())
-
-
-def _geographic_box(place: Place, low: Corner, high: Corner) -> Box3:
-    """EPSG:4979 box of a native box, from its corners and the middles of its edges and faces."""
-    axes = [(a, (a + b) / 2, b) for a, b in zip(low, high, strict=True)]
-    grid = np.array(np.meshgrid(*axes)).reshape(3, -1).T
-    geographic = place.to_geographic(grid)
-    (west, south, bottom), (east, north, top) = geographic.min(axis=0), geographic.max(axis=0)
-    return float(west), float(south), float(bottom), float(east), float(north), float(top)
 
 
 def _corner(values: F64) -> Corner:

@@ -33,7 +33,14 @@ def tim(*arguments: str | Path, cwd: Path | None = None, timeout: float = 300, *
     """Run ``tim`` and wait."""
     command = [sys.executable, "-m", "cli", *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=cwd, env=environment(**env), capture_output=True, text=True, encoding="utf-8", timeout=timeout, check=False
+        command,
+        cwd=cwd,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
 

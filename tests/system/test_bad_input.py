@@ -24,7 +24,9 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path / "ws"
 
 
-def laz(path: Path, *, crs: int | None = None, origin: tuple[float, float] = (500_500, 3_300_500), count: int = 60_000) -> Path:
+def laz(
+    path: Path, *, crs: int | None = None, origin: tuple[float, float] = (500_500, 3_300_500), count: int = 60_000
+) -> Path:
     """A small LAZ sheet around a place in EPSG:4547."""
     header = laspy.LasHeader(point_format=3, version="1.4" if crs else "1.2")
     header.scales = np.full(3, 0.01)
@@ -35,7 +37,11 @@ def laz(path: Path, *, crs: int | None = None, origin: tuple[float, float] = (50
         header.add_crs(CRS.from_epsg(crs))
     las = laspy.LasData(header)
     random = np.random.default_rng(1)
-    las.x, las.y, las.z = origin[0] + random.uniform(0, 200, count), origin[1] + random.uniform(0, 200, count), random.uniform(20, 60, count)
+    las.x, las.y, las.z = (
+        origin[0] + random.uniform(0, 200, count),
+        origin[1] + random.uniform(0, 200, count),
+        random.uniform(20, 60, count),
+    )
     las.intensity = random.integers(0, 2000, count).astype(np.uint16)
     las.write(str(path), laz_backend=laspy.LazBackend.Lazrs if path.suffix == ".laz" else None)
     return path
@@ -109,14 +115,28 @@ def test_unknown_vertical_datum(workspace: Path, tmp_path: Path):
 
 
 def test_zone_prefixed_easting(workspace: Path, tmp_path: Path):
-    said = import_(workspace, laz(tmp_path / "zone.las", origin=(38_500_500, 3_300_500)), "--crs", "EPSG:4547", "--vertical", "ellipsoid")
+    said = import_(
+        workspace,
+        laz(tmp_path / "zone.las", origin=(38_500_500, 3_300_500)),
+        "--crs",
+        "EPSG:4547",
+        "--vertical",
+        "ellipsoid",
+    )
     assert said.code == 1
     assert "38" in said.err
     assert nothing_imported(workspace)
 
 
 def test_swapped_axes(workspace: Path, tmp_path: Path):
-    said = import_(workspace, laz(tmp_path / "swap.las", origin=(3_300_500, 500_500)), "--crs", "EPSG:4547", "--vertical", "ellipsoid")
+    said = import_(
+        workspace,
+        laz(tmp_path / "swap.las", origin=(3_300_500, 500_500)),
+        "--crs",
+        "EPSG:4547",
+        "--vertical",
+        "ellipsoid",
+    )
     assert said.code == 1
     assert nothing_imported(workspace)
 
@@ -167,7 +187,18 @@ def test_read_only_workspace(workspace: Path, tmp_path: Path):
         prefix = []
     for item in [*workspace.rglob("*"), workspace]:
         item.chmod(0o555 if item.is_dir() else 0o444)
-    command = [*prefix, sys.executable, "-m", "cli", "import", str(path), "-w", str(workspace), "--vertical", "ellipsoid"]
+    command = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "cli",
+        "import",
+        str(path),
+        "-w",
+        str(workspace),
+        "--vertical",
+        "ellipsoid",
+    ]
     probe = subprocess.run([*prefix, sys.executable, "-c", "import numpy"], capture_output=True, check=False)
     if probe.returncode:
         pytest.skip("another user cannot run this Python")

@@ -28,6 +28,9 @@ _DTYPES = {number: np.dtype(f"<{name}") for name, number in COMPONENT_TYPES.item
 TYPES = ("SCALAR", "VEC2", "VEC3", "VEC4")
 _WIDTHS = {name: width for width, name in enumerate(TYPES, 1)}
 
+FILTERS = ("NONE", "EXPONENTIAL")
+"""Filters of EXT_meshopt_compression that are written and read here."""
+
 Buffer = bytes | memoryview
 
 
@@ -86,6 +89,28 @@ class GlbWriter:
             view = self.view(padded.data.cast("B"), byteStride=stride, target=ARRAY_BUFFER)
         return self._accessor(view, rows, TYPES[rows.shape[1] - 1], normalized, bounds)
 
+    def encoded_vertices(
+        self, lanes: NDArray[np.uint8], component: str, width: int, *, normalized: bool = False,
+        bounds: tuple[Sequence[float], Sequence[float]] | None = None, exponential: bool = False,
+    ) -> int:  # fmt: skip
+        """An accessor over vertices given byte by byte, stored with EXT_meshopt_compression.
+
+        lanes: uint8[stride, n], the bytes of a vertex of ``width`` components (``"u2"``, …) and padding to a multiple of 4.
+        ``exponential``: the bytes are int32 for the extension's EXPONENTIAL filter and decode to ``"f4"``.
+        """
+        stride, count = lanes.shape
+        view = self._compressed(
+            meshopt.encode_lanes(lanes, count), count, stride, "EXPONENTIAL" if exponential else None
+        )
+        item: dict[str, Any] = {
+            "bufferView": view, "componentType": COMPONENT_TYPES[component], "count": count, "type": TYPES[width - 1],
+        }  # fmt: skip
+        if normalized:
+            item["normalized"] = True
+        if bounds:
+            item["min"], item["max"] = list(bounds[0]), list(bounds[1])
+        return self.add("accessors", item)
+
     def indices(self, triangles: NDArray[np.uint32], vertex_count: int) -> int:
         """An accessor over vertex indices, 16 bits wide where ``vertex_count`` allows (65535 is the restart value)."""
         flat = triangles.reshape(-1).astype("<u2" if vertex_count <= 65535 else "<u4", copy=False)
@@ -133,10 +158,12 @@ class GlbWriter:
         if normalized:
             item["normalized"] = True
         if bounds:
-            item["min"], item["max"] = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
+            # A column at a time is ten times faster than along the rows.
+            item["min"] = [column.min().item() for column in rows.T]
+            item["max"] = [column.max().item() for column in rows.T]
         return self.add("accessors", item)
 
-    def _compressed(self, encoded: bytes, count: int, stride: int) -> int:
+    def _compressed(self, encoded: bytes, count: int, stride: int, filter_name: str | None = None) -> int:
         """A view into the fallback buffer (which is never sent), with the encoded bytes in buffer 0 (EXT_meshopt_compression)."""
         self.extension("EXT_meshopt_compression", required=True)
         offset = self._length
@@ -147,6 +174,8 @@ class GlbWriter:
         extension = {
             "buffer": 0, "byteOffset": offset, "byteLength": len(encoded), "byteStride": stride, "count": count, "mode": "ATTRIBUTES",
         }  # fmt: skip
+        if filter_name:
+            extension["filter"] = filter_name
         return self.add("bufferViews", {
             "buffer": 1, "byteOffset": self._fallback_length(), "byteLength": count * stride, "byteStride": stride,
             "target": ARRAY_BUFFER, "extensions": {"EXT_meshopt_compression": extension},
@@ -171,10 +200,15 @@ class Glb:
         if extension is None:
             start = view.get("byteOffset", 0)
             return self._slice(start, view["byteLength"])
-        if extension["mode"] != "ATTRIBUTES" or extension.get("filter", "NONE") != "NONE":
-            raise ValueError(f"EXT_meshopt_compression mode {extension['mode']} is not read here")
+        filter_name = extension.get("filter", "NONE")
+        if extension["mode"] != "ATTRIBUTES" or filter_name not in FILTERS:
+            raise ValueError(
+                f"EXT_meshopt_compression mode {extension['mode']} with filter {filter_name} is not read here"
+            )
         encoded = self._slice(extension.get("byteOffset", 0), extension["byteLength"])
         decoded = meshopt.decode_vertex_buffer(bytes(encoded), extension["count"], extension["byteStride"])
+        if filter_name == "EXPONENTIAL":
+            return memoryview(meshopt.decode_exponential(decoded).tobytes())
         return memoryview(decoded.tobytes())
 
     def accessor(self, index: int) -> NDArray[Any]:

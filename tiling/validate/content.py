@@ -263,7 +263,7 @@ def _matrix(node: Mapping[str, Any]) -> F64:
 
 
 def _decodable(document: Glb, accessor: Mapping[str, Any]) -> bool:
-    """Whether the values can be read here: in the file itself, not sparse, not Draco, meshopt only for attributes without filter."""
+    """Whether the values can be read here: in the file itself, not sparse, not Draco, meshopt only for attributes with a filter that is undone here."""
     if "bufferView" not in accessor or "sparse" in accessor:
         return False
     view = document.json["bufferViews"][accessor["bufferView"]]
@@ -271,7 +271,7 @@ def _decodable(document: Glb, accessor: Mapping[str, Any]) -> bool:
     if extension is not None:
         return bool(
             extension["mode"] == "ATTRIBUTES"
-            and extension.get("filter", "NONE") == "NONE"
+            and extension.get("filter", "NONE") in glb.FILTERS
             and _inside(document, extension["buffer"])
         )
     return _inside(document, view["buffer"])

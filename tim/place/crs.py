@@ -1,17 +1,17 @@
 """Step (a): a source CRS as text, and its conversion to longitude and latitude on its own datum.
 
-Only *conversions* happen here: inverse map projections and the change between geocentric and geodetic coordinates, which are exact.
-No datum is changed, no height is touched: heights pass through as found, except that geocentric and local Cartesian
-coordinates have a height on their own ellipsoid only after the conversion.
+Only *conversions* happen here: inverse map projections and the change between geocentric and geodetic coordinates,
+which are exact. No datum is changed, no height is touched: heights pass through as found, except that geocentric and
+local Cartesian coordinates have a height on their own ellipsoid only after the conversion.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pyproj import CRS, Transformer
@@ -26,9 +26,11 @@ from tim.place.frame import Frame
 Kind = Literal["projected", "geographic", "geocentric", "enu", "pipeline"]
 
 Conversion = Callable[[F64], F64]
-"""float64[n, 3] native to longitude, latitude (degrees, own datum, Greenwich) and the height as found (or on the own ellipsoid)."""
+"""float64[n, 3] native to longitude, latitude (degrees, own datum, Greenwich) and the height as found (or on the own
+ellipsoid)."""
 
 _ENU = re.compile(r"ENU\s*:\s*([^,]+),([^,]+)(?:,([^,]+))?\s*", re.IGNORECASE)
+_CODE = re.compile(r"(?:[A-Za-z]+:)?\d+")
 _COMPOUND = re.compile(r"([A-Za-z]+):(\d+)\+(?:[A-Za-z]+:)?(\d+)")
 
 
@@ -46,15 +48,26 @@ class SourceCrs:
     vertical: CRS | None
     """The vertical part of a compound CRS."""
     ellipsoidal: float | None
-    """Metres per unit of a height that by its definition is on the own ellipsoid; ``None`` where the CRS has no such height."""
+    """Metres per unit of a height that by its definition is on the own ellipsoid; ``None`` where the CRS has no such
+    height."""
     file: DatumFile | None = None
     """The file that holds the definition, where it was named and not given as text."""
+    claimed: str = ""
+    """The authority code a WKT puts on the horizontal part; to be compared with the parameters, which win."""
+    towgs84: tuple[float, ...] = ()
+    """The 3 or 7 parameters (m, arc seconds, ppm; position vector) that somebody attached to the CRS as TOWGS84."""
+
+    @property
+    def definition(self) -> str:
+        """The text that defines the CRS, read from its file where it is referenced by name."""
+        return self.file.text() if self.file else self.text
 
 
 def parse(text: str, file: DatumFile | None = None) -> SourceCrs:
     """Take a CRS apart: ``EPSG:n``, ``EPSG:n+m``, WKT 1 or 2, PROJ string, PROJ pipeline, ``ENU:lat,lon[,height]``.
 
-    Raises PlaceError ``place.crs-unreadable`` where it is none of these or of a kind that says no place (engineering, temporal).
+    Raises PlaceError ``place.crs-unreadable`` where it is none of these or of a kind that says no place (engineering,
+    temporal).
     """
     text = text.replace("\r\n", "\n").strip().strip("\0")
     shown = f"@{file.name}" if file else text
@@ -64,12 +77,17 @@ def parse(text: str, file: DatumFile | None = None) -> SourceCrs:
     if "proj=pipeline" in text:
         return SourceCrs(text, "pipeline", f"@{file.name}" if file else "PROJ pipeline", None, None, None, file)
     if match := _COMPOUND.fullmatch(text):
-        horizontal, vertical = (_crs(f"{match[1]}:{code}", shown) for code in (match[2], match[3]))
-        if not vertical.is_vertical:
-            raise PlaceError("place.crs-unreadable", crs=shown, reason=f"{match[1]}:{match[3]} is not a vertical CRS")
-        found = _take_apart(horizontal, f"{match[1]}:{match[2]}", shown, file)
-        return SourceCrs(found.text, found.kind, found.name, found.crs, vertical, found.ellipsoidal, file)
-    return _take_apart(_crs(text, shown), text, shown, file)
+        found = parse(f"{match[1]}:{match[2]}", file)
+        return replace(found, vertical=vertical_crs(f"{match[1]}:{match[3]}"))
+    return _take_apart(_crs(f"EPSG:{text}" if text.isdigit() else text, shown), text, shown, file)
+
+
+def vertical_crs(text: str) -> CRS:
+    """A vertical CRS by code or WKT. Raises PlaceError ``place.crs-unreadable``."""
+    crs = _crs(text, text)
+    if not crs.is_vertical:
+        raise PlaceError("place.crs-unreadable", crs=text[:200], reason="not a vertical CRS")
+    return crs
 
 
 def _crs(text: str, shown: str) -> CRS:
@@ -77,27 +95,57 @@ def _crs(text: str, shown: str) -> CRS:
         return CRS.from_user_input(text)
     except CRSError as error:
         reason = "" if shown.startswith("@") else str(error).splitlines()[0][:200]
-        raise PlaceError("place.crs-unreadable", crs=shown[:200], reason=reason) from None
+        raise PlaceError("place.crs-unreadable", crs=_short(shown), reason=reason) from None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _take_apart(crs: CRS, text: str, shown: str, file: DatumFile | None) -> SourceCrs:
-    vertical: CRS | None = None
-    whole = crs
+    whole, vertical = crs, None
     if crs.is_compound:
-        crs, vertical = crs.sub_crs_list[0], crs.sub_crs_list[1]
-    if crs.is_bound:
-        # TOWGS84 in WKT 1 is a datum step somebody attached; it is taken only on request (``--datum towgs84``).
-        crs = crs.source_crs
-    if crs.is_geocentric:
-        return SourceCrs(crs.to_wkt() if crs != whole else text, "geocentric", crs.name, crs, None, 1.0, file)
-    if not (crs.is_projected or crs.is_geographic):
-        raise PlaceError("place.crs-unreadable", crs=shown[:200], reason=f"a {crs.type_name} says no place on Earth")
+        crs, vertical = crs.sub_crs_list[0], _unbound(crs.sub_crs_list[1])
+    # TOWGS84 in WKT 1 is a datum step somebody attached; it is taken only on request.
+    operation = crs.coordinate_operation if crs.is_bound else None
+    towgs84 = tuple(float(v) for v in operation.towgs84) if operation else ()
+    crs = _unbound(crs)
+    geocentric = _is_geocentric(crs)
+    if not (geocentric or crs.is_projected or crs.is_geographic):
+        raise PlaceError("place.crs-unreadable", crs=_short(shown), reason=f"{crs.type_name}")
     ellipsoidal = None
-    if len(crs.axis_info) == 3:
+    kind: Kind = "geocentric" if geocentric else "projected" if crs.is_projected else "geographic"
+    if geocentric:
+        ellipsoidal = 1.0
+    elif len(crs.axis_info) == 3:
         ellipsoidal = crs.axis_info[2].unit_conversion_factor
         crs = crs.to_2d()
-    kind: Kind = "projected" if crs.is_projected else "geographic"
-    return SourceCrs(text if crs == whole else _shortest(crs), kind, crs.name, crs, vertical, ellipsoidal, file)
+    identity = {} if _CODE.fullmatch(text) else crs.to_json_dict().get("id") or {}
+    claimed = f"{identity['authority']}:{identity['code']}" if "authority" in identity else ""
+    name = crs.name if crs.name not in ("unknown", "unnamed") else f"{crs.name} ({crs.type_name})"
+    return SourceCrs(
+        text if crs == whole or towgs84 else _shortest(crs),
+        kind,
+        name,
+        crs,
+        vertical,
+        ellipsoidal,
+        file,
+        claimed,
+        towgs84,
+    )
+
+
+def _is_geocentric(crs: CRS) -> bool:
+    """PROJ sees a geocentric CRS only by the standard names of its axes; a Cartesian geodetic CRS can be nothing
+    else."""
+    return crs.is_geocentric or (
+        crs.type_name == "Geodetic CRS" and crs.to_json_dict()["coordinate_system"]["subtype"] == "Cartesian"
+    )
+
+
+def _unbound(crs: CRS) -> CRS:
+    return crs.source_crs if crs.is_bound and crs.source_crs is not None else crs
 
 
 def _shortest(crs: CRS) -> str:
@@ -112,7 +160,8 @@ def _shortest(crs: CRS) -> str:
 def conversion(text: str) -> Conversion:
     """The conversion of one CRS; cached per process, because PROJ objects are dear to make and do not pickle.
 
-    The function raises PlaceError ``place.outside-domain`` where a coordinate has no longitude and latitude in this CRS.
+    The function raises PlaceError ``place.outside-domain`` where a coordinate has no longitude and latitude in this
+    CRS.
     """
     if match := _ENU.fullmatch(text):
         lat, lon, height = _enu_numbers(match, text)
@@ -120,19 +169,50 @@ def conversion(text: str) -> Conversion:
         return lambda xyz: ellipsoid.to_geographic(frame.to_ecef(xyz))
     if "proj=pipeline" in text:
         return _checked(_pipeline(text))
-    source = parse(text)
+    source = _parsed(text)
     assert source.crs is not None
     if source.kind == "geocentric":
         return _checked(_geocentric(source.crs))
     return _checked(_horizontal(source.crs))
 
 
-def own_ellipsoid(text: str) -> tuple[float, float]:
-    """Semi-major axis (m) and inverse flattening (0 for a sphere) of the CRS's own datum."""
-    crs = parse(text).crs
-    if crs is None or crs.ellipsoid is None:
-        return ellipsoid.A, 1 / ellipsoid.F
-    return float(crs.ellipsoid.semi_major_metre), float(crs.ellipsoid.inverse_flattening)
+def has_own_height(text: str) -> bool:
+    """Whether the CRS is three-dimensional, so that its height is on its own ellipsoid by definition."""
+    return _parsed(text).ellipsoidal is not None
+
+
+def whole_pipeline(definition: str, step: str) -> str:
+    """The PROJ operation ``step`` from degrees to degrees: a bare Helmert step gets the way to geocentric and back
+    around it.
+
+    ``definition``: the CRS whose own ellipsoid the geocentric coordinates are on; ``towgs84`` means the parameters it
+    carries. A pipeline is returned as it is.
+    """
+    step = " ".join(step.split())
+    source = _parsed(definition)
+    if step == "towgs84":
+        step = _helmert(source.towgs84)
+    if "proj=pipeline" in step or source.crs is None:
+        return step
+    major, inverse = shape_of(source.crs)
+    own = f"+a={major!r} +rf={inverse!r}" if inverse else f"+a={major!r} +f=0"
+    step = step if step.startswith("+") else "+" + step.replace(" ", " +")
+    return (
+        f"+proj=pipeline +step +proj=unitconvert +xy_in=deg +xy_out=rad +step +proj=cart {own} +step {step} "
+        "+step +inv +proj=cart +ellps=WGS84 +step +proj=unitconvert +xy_in=rad +xy_out=deg"
+    )
+
+
+def _helmert(parameters: tuple[float, ...]) -> str:
+    """TOWGS84 as a PROJ step: translations (m), position-vector rotations (arc seconds), scale (ppm)."""
+    names = ("x", "y", "z", "rx", "ry", "rz", "s")[: len(parameters)]
+    terms = " ".join(f"+{name}={value!r}" for name, value in zip(names, parameters, strict=True))
+    return f"+proj=helmert {terms}" + (" +convention=position_vector" if len(parameters) == 7 else "")
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> SourceCrs:
+    return parse(text)
 
 
 def _enu_numbers(match: re.Match[str], shown: str) -> tuple[float, float, float | None]:
@@ -174,11 +254,11 @@ def _pipeline(text: str) -> Conversion:
 
 
 def _geocentric(crs: CRS) -> Conversion:
-    shape = crs.ellipsoid
-    flattening = f"+rf={shape.inverse_flattening!r}" if shape.inverse_flattening else "+f=0"
+    major, inverse = shape_of(crs)
+    shape = f"+a={major!r} +rf={inverse!r}" if inverse else f"+a={major!r} +f=0"
     factor = crs.axis_info[0].unit_conversion_factor
     transformer = Transformer.from_pipeline(
-        f"+proj=pipeline +step +inv +proj=cart +a={shape.semi_major_metre!r} {flattening} +step +proj=unitconvert +xy_in=rad +xy_out=deg"
+        f"+proj=pipeline +step +inv +proj=cart {shape} +step +proj=unitconvert +xy_in=rad +xy_out=deg"
     )
 
     def convert(xyz: F64) -> F64:
@@ -189,11 +269,13 @@ def _geocentric(crs: CRS) -> Conversion:
 
 
 def _horizontal(crs: CRS) -> Conversion:
-    own: Any = crs.geodetic_crs.to_2d() if len(crs.geodetic_crs.axis_info) == 3 else crs.geodetic_crs
-    degrees = np.degrees(own.axis_info[0].unit_conversion_factor)
-    meridian = crs.prime_meridian
-    shift = np.degrees(meridian.longitude * meridian.unit_conversion_factor) if meridian is not None else 0.0
-    # Between a CRS and its own geodetic CRS there is one operation, the conversion; ballpark steps are forbidden all the same.
+    own = crs.geodetic_crs
+    assert own is not None
+    own = own.to_2d()
+    degrees = float(np.degrees(own.axis_info[0].unit_conversion_factor))
+    shift = _greenwich(crs)
+    # Between a CRS and its own geodetic CRS there is one operation, the conversion; ballpark steps are forbidden
+    # anyway.
     transformer = Transformer.from_crs(crs, own, always_xy=True, allow_ballpark=False) if crs.is_projected else None
 
     def convert(xyz: F64) -> F64:
@@ -207,3 +289,17 @@ def _horizontal(crs: CRS) -> Conversion:
         return out
 
     return convert
+
+
+def shape_of(crs: CRS) -> tuple[float, float]:
+    """Semi-major axis (m) and inverse flattening (0 for a sphere) of a CRS's ellipsoid."""
+    assert crs.ellipsoid is not None
+    return float(crs.ellipsoid.semi_major_metre), float(crs.ellipsoid.inverse_flattening)
+
+
+def _greenwich(crs: CRS) -> float:
+    """Degrees to add to longitudes from the CRS's own prime meridian (Paris, Ferro) to count from Greenwich."""
+    meridian = crs.prime_meridian
+    if meridian is None:
+        return 0.0
+    return float(np.degrees(meridian.longitude * float(meridian.unit_conversion_factor)))

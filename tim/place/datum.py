@@ -1,20 +1,24 @@
-"""Step (b): from a CRS's own datum to WGS 84, by an explicit table or by an operation somebody names; never by a default.
+"""Step (b): from a CRS's own datum to WGS 84, by an explicit table or by an operation somebody names; never by a
+default.
 
-PROJ's default for a datum without grids is the first operation it finds: Beijing 1954 in Hubei gets a shift made for an offshore
-basin and lands 53 m off, without a word.
+PROJ's default for a datum without grids is the first operation it finds: Beijing 1954 in Hubei gets a shift made for
+an offshore basin and lands 53 m off, without a word.
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from pyproj.transformer import TransformerGroup
 
 from tim.errors import PlaceError
-from tim.place.crs import SourceCrs
+from tim.place.crs import SourceCrs, shape_of, whole_pipeline
 from tim.place.files import DatumFile
 from tim.place.place import Datum
 
@@ -28,9 +32,11 @@ class Equivalent:
 
     name: str
     accuracy: float
-    """Metres: what the EPSG dataset states for its null transformation; for CGCS2000 and ITRF see :data:`EQUIVALENT`."""
+    """Metres: what the EPSG dataset states for its null transformation; for CGCS2000 and ITRF see
+    :data:`EQUIVALENT`."""
     pattern: str
-    """Regular expression for the whole normalised datum name: lower case, letters and digits only, a leading ``d`` of ESRI dropped."""
+    """Regular expression for the whole normalised datum name: lower case, letters and digits only, a leading ``d`` of
+    ESRI dropped."""
 
 
 EQUIVALENT = (
@@ -66,14 +72,15 @@ EQUIVALENT = (
 
 def datum_name(crs: CRS) -> str:
     """The name of a CRS's datum as the CRS gives it."""
-    datum = crs.datum or crs.geodetic_crs.datum
-    return str(datum.name) if datum is not None else crs.name
+    datum = crs.datum or (crs.geodetic_crs.datum if crs.geodetic_crs else None)
+    return str(datum.name) if datum is not None else str(crs.name)
 
 
 def equivalent(crs: CRS) -> Equivalent | None:
-    """The table's entry for a CRS's datum; ``None`` where it has none, or where the ellipsoid gives the name the lie."""
-    shape = crs.ellipsoid
-    if shape is None or abs(shape.semi_major_metre - 6378137) > 1e-3 or abs(shape.inverse_flattening - 298.2572) > 1e-3:
+    """The table's entry for a CRS's datum; ``None`` where it has none, or where the ellipsoid gives the name the
+    lie."""
+    major, inverse = shape_of(crs)
+    if abs(major - 6378137) > 1e-3 or abs(inverse - 298.2572) > 1e-3:
         return None
     plain = re.sub(r"[^a-z0-9]", "", datum_name(crs).lower())
     for name in (plain, plain.removeprefix("d")):
@@ -81,6 +88,13 @@ def equivalent(crs: CRS) -> Equivalent | None:
             if re.fullmatch(entry.pattern, name):
                 return entry
     return None
+
+
+def same_datum(one: CRS, other: CRS) -> bool:
+    """Whether two CRSs have one datum, under one name or two spellings of the table."""
+    return datum_name(one) == datum_name(other) or (
+        equivalent(one) is not None and equivalent(one) == equivalent(other)
+    )
 
 
 def datum_step(source: SourceCrs, named: str | None, box: Box2) -> Datum:
@@ -101,58 +115,53 @@ def datum_step(source: SourceCrs, named: str | None, box: Box2) -> Datum:
             "place.datum-needs-operation",
             crs=source.name,
             datum=datum_name(source.crs),
-            operations=_listed(source.crs, box),
+            operations=_listed(source, box),
         )
     name = entry.name if entry.name == "WGS 84" else f"{entry.name} = WGS 84"
     return Datum("equivalent", name, entry.accuracy)
 
 
+def datum_remarks(source: SourceCrs, datum: Datum) -> list[tuple[str, dict[str, Any]]]:
+    """Warnings about a datum step: an assumption that may be metres wrong, TOWGS84 parameters that are not used."""
+    remarks: list[tuple[str, dict[str, Any]]] = []
+    if datum.method == "equivalent":
+        if datum.accuracy is not None and datum.accuracy >= 2:
+            remarks.append(("place.datum-assumed", {"datum": datum.name, "accuracy": datum.accuracy}))
+        if any(source.towgs84):
+            remarks.append(("place.towgs84-unused", {"crs": source.name, "datum": datum.name}))
+    return remarks
+
+
 def operation(source: SourceCrs, named: str, box: Box2) -> Datum:
     """A datum step by name: ``EPSG:n`` or the name of a coordinate operation, a PROJ operation, or ``@file`` with one.
 
-    Raises PlaceError ``place.operation-unknown``, ``place.operation-elsewhere`` (its area of use does not hold the data).
+    Raises PlaceError ``place.operation-unknown``, ``place.operation-elsewhere`` (its area of use does not hold the
+    data).
     """
     if source.crs is None:
         raise PlaceError("place.operation-unknown", operation=named, crs=source.name, operations="-")
     if named.startswith("@"):
-        from pathlib import Path
-
         file = DatumFile.of(Path(named[1:]))
-        pipeline = whole_pipeline(source.crs, Path(named[1:]).read_text(encoding="utf-8-sig"))
-        _tried(pipeline, f"@{file.name}")
+        _tried(whole_pipeline(source.definition, file.text()), f"@{file.name}")
         return Datum("operation", f"@{file.name}", None, file=file)
+    if named.lower() == "towgs84" and source.towgs84:
+        _tried(whole_pipeline(source.definition, "towgs84"), "towgs84")
+        return Datum("operation", "TOWGS84 of the source", None, operation="towgs84")
     if "proj=" in named:
-        pipeline = whole_pipeline(source.crs, named)
+        pipeline = whole_pipeline(source.definition, named)
         _tried(pipeline, "PROJ operation")
         return Datum("operation", "PROJ operation as given", None, operation=pipeline)
     for candidate in _candidates(source.crs):
-        steps = [(op.name, op.to_json_dict().get("id") or {}) for op in candidate.operations or ()]
-        codes = {f"{i.get('authority')}:{i.get('code')}".lower() for _, i in steps}
-        names = {name.lower() for name, _ in steps}
-        if named.lower() in codes | names:
+        for name, code in _steps(candidate):
+            if named.lower() not in (name.lower(), code.lower()):
+                continue
             area = candidate.area_of_use
-            if area is not None and not _inside(box, (area.west, area.south, area.east, area.north)):
-                raise PlaceError("place.operation-elsewhere", operation=named, area=area.name, lon=box[0], lat=box[1])
+            if area is not None and not _inside(box, area.bounds):
+                lon, lat = round((box[0] + box[2]) / 2, 5), round((box[1] + box[3]) / 2, 5)
+                raise PlaceError("place.operation-elsewhere", operation=name, area=area.name, lon=lon, lat=lat)
             accuracy = candidate.accuracy if candidate.accuracy >= 0 else None
-            shown = next(
-                n for n, i in steps if named.lower() in (n.lower(), f"{i.get('authority')}:{i.get('code')}".lower())
-            )
-            return Datum("operation", shown, accuracy, operation=candidate.definition)
-    raise PlaceError("place.operation-unknown", operation=named, crs=source.name, operations=_listed(source.crs, box))
-
-
-def whole_pipeline(crs: CRS, text: str) -> str:
-    """A pipeline from degrees to degrees around a bare Helmert (or Molodensky-Badekas) step; a pipeline as it is."""
-    text = " ".join(text.split())
-    if "proj=pipeline" in text:
-        return text
-    shape = crs.ellipsoid
-    own = f"+a={shape.semi_major_metre!r} +rf={shape.inverse_flattening!r}"
-    step = text if text.startswith("+") else "+" + text.replace(" ", " +")
-    return (
-        f"+proj=pipeline +step +proj=unitconvert +xy_in=deg +xy_out=rad +step +proj=cart {own} +step {step} "
-        "+step +inv +proj=cart +ellps=WGS84 +step +proj=unitconvert +xy_in=rad +xy_out=deg"
-    )
+            return Datum("operation", name, accuracy, operation=candidate.definition)
+    raise PlaceError("place.operation-unknown", operation=named, crs=source.name, operations=_listed(source, box))
 
 
 def _tried(pipeline: str, shown: str) -> None:
@@ -163,24 +172,30 @@ def _tried(pipeline: str, shown: str) -> None:
 
 
 def _candidates(crs: CRS) -> list[Transformer]:
-    import warnings
-
+    assert crs.geodetic_crs is not None
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # PROJ's remark that the best operation lacks its grid: named ones are asked for here
-        group = TransformerGroup(crs.geodetic_crs, 4326, always_xy=True, allow_ballpark=False)
+        # PROJ remarks that the best operation lacks its grid; here operations are asked for by name.
+        warnings.simplefilter("ignore")
+        group = TransformerGroup(crs.geodetic_crs.to_2d(), 4326, always_xy=True, allow_ballpark=False)
     return list(group.transformers)
 
 
-def _listed(crs: CRS, box: Box2) -> str:
-    """The names of the operations whose area of use holds the data, for messages."""
-    names = []
-    for candidate in _candidates(crs):
-        area = candidate.area_of_use
-        if area is None or _inside(box, (area.west, area.south, area.east, area.north)):
-            names += [op.name for op in candidate.operations or () if "axis order" not in op.name]
-    return ", ".join(dict.fromkeys(names)) or "-"
+def _steps(candidate: Transformer) -> list[tuple[str, str]]:
+    """Name and code of the datum operations in a candidate, without the changes of axis order around them."""
+    steps = []
+    for op in candidate.operations or ():
+        identity = op.to_json_dict().get("id") or {}
+        if "axis order" not in op.name:
+            steps.append((op.name, f"{identity.get('authority')}:{identity.get('code')}"))
+    return steps
+
+
+def _listed(source: SourceCrs, box: Box2) -> str:
+    """The operations whose area of use holds the data, for messages."""
+    assert source.crs is not None
+    fitting = [c for c in _candidates(source.crs) if c.area_of_use is None or _inside(box, c.area_of_use.bounds)]
+    shown = [f"{code} ({name})" for c in fitting for name, code in _steps(c)]
+    return ", ".join(dict.fromkeys(["towgs84"] * bool(source.towgs84) + shown)) or "-"
 
 
 def _inside(box: Box2, area: Box2) -> bool:

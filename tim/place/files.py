@@ -1,4 +1,5 @@
-"""Datum files: geoid grids and transform definitions, named by file name and hash so that a place means the same on every machine."""
+"""Datum files: geoid grids and transform definitions, named by file name and hash so that a place means the same on
+every machine."""
 
 from __future__ import annotations
 
@@ -31,10 +32,13 @@ class DatumFile:
         try:
             return cls(path.name, _sha256(str(path), path.stat().st_mtime_ns), str(path.resolve()))
         except OSError as error:
-            raise PlaceError("place.file-missing", file=path.name, folders=_shown(), reason=error.strerror) from None
+            raise PlaceError(
+                "place.file-missing", file=path.name, folders=shown_folders(), reason=error.strerror
+            ) from None
 
     def locate(self) -> Path:
-        """Where the file is on this machine: the path it was found at, or a datum folder. Its bytes are checked against the hash.
+        """Where the file is on this machine: the path it was found at, or a datum folder. Its bytes are checked
+        against the hash.
 
         Raises PlaceError ``place.file-missing`` or ``place.file-changed``.
         """
@@ -45,8 +49,12 @@ class DatumFile:
                     return path
                 other = True
         raise PlaceError(
-            "place.file-changed" if other else "place.file-missing", file=self.name, folders=_shown(), reason=""
+            "place.file-changed" if other else "place.file-missing", file=self.name, folders=shown_folders(), reason=""
         )
+
+    def text(self) -> str:
+        """What the file holds, as UTF-8 text with plain line ends."""
+        return _text(str(self.locate()), self.sha256)
 
     def record(self) -> dict[str, Any]:
         """JSON-able record; ``DatumFile(**record)`` reads it back."""
@@ -54,11 +62,12 @@ class DatumFile:
 
 
 def folders() -> Iterator[Path]:
-    """Where datum files are looked for: ``$TIM_DATUM_DIR`` (several, as in PATH), PROJ's user folder, PROJ's data folders."""
+    """Where datum files are looked for: ``$TIM_DATUM_DIR`` (several, as in PATH), PROJ's user folder, PROJ's data
+    folders."""
     for text in os.environ.get("TIM_DATUM_DIR", "").split(os.pathsep):
         if text:
             yield Path(text)
-    yield Path(datadir.get_user_data_dir())
+    yield Path(datadir.get_user_data_dir())  # type: ignore[attr-defined]
     for text in datadir.get_data_dir().split(os.pathsep):
         yield Path(text)
 
@@ -72,7 +81,8 @@ def find(names: tuple[str, ...]) -> DatumFile | None:
     return None
 
 
-def _shown() -> str:
+def shown_folders() -> str:
+    """The folders that hold datum files, for messages."""
     return os.environ.get("TIM_DATUM_DIR") or "$TIM_DATUM_DIR"
 
 
@@ -80,3 +90,8 @@ def _shown() -> str:
 def _sha256(path: str, mtime_ns: int) -> str:  # noqa: ARG001 - the time is part of the cache's key
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _text(path: str, sha256: str) -> str:  # noqa: ARG001 - the hash is part of the cache's key
+    return Path(path).read_text(encoding="utf-8-sig", errors="replace").replace("\r\n", "\n").strip()

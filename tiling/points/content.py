@@ -1,0 +1,164 @@
+"""A tile of points as glb: lattice positions, colour, and all other attributes as EXT_structural_metadata property attributes.
+
+Positions are exact multiples of the dataset's lattice step: 16 bits a coordinate where the tile spans at most 65,535 steps, otherwise
+integers in float32, which meshopt's EXPONENTIAL filter packs as integers (exact to 2**24 steps). The node's matrix brings them into
+the frame. Points are stored along a path through the tile, which makes neighbours similar and the streams small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiling.spec.glb import Buffer, GlbWriter
+
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+Columns = Mapping[str, NDArray[Any]]
+Compression = Literal["meshopt", "none"]
+
+_STORED = {"u1": "UINT8", "i1": "INT8", "u2": "UINT16", "i2": "INT16", "f4": "FLOAT32"}
+"""glTF vertex component types and their names in property attributes (EXT_structural_metadata, 3D Metadata)."""
+_TYPES = ("SCALAR", "VEC2", "VEC3", "VEC4")
+_MIDDLE = 1 << 23
+"""Half the range of a 24-bit mantissa."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointTile:
+    """The points of one tile."""
+
+    position: Sequence[U32]
+    """uint32[n] for each of three axes: lattice steps from ``origin``."""
+    origin: tuple[int, int, int]
+    """Lattice steps in the frame."""
+    columns: Columns
+    """Attributes of length n, by name; ``rgb`` is uint8[n, 3]."""
+
+
+def path_order(position: Sequence[U32]) -> NDArray[np.intp]:
+    """A permutation that walks through the points in strips, to and fro, about a point spacing wide, along the longer side."""
+    count = len(position[0])
+    low = [axis.min() for axis in position]
+    span = [int(axis.max() - least) for axis, least in zip(position, low, strict=True)]
+    along, across = (0, 1) if span[0] >= span[1] else (1, 0)
+    width = max(1, int(np.sqrt((span[along] + 1.0) * (span[across] + 1.0) / count) * _STRIP))
+    width = max(width, span[across] // 0x7FFF + 1)
+    strip = (position[across] - low[across]) // np.uint32(width)
+    walk = position[along] - low[along]
+    back = (strip & np.uint32(1)).astype(np.bool_)
+    walk[back] = np.uint32(span[along]) - walk[back]
+    key = strip.astype(np.uint64) << np.uint64(32) | walk
+    if count > 1 << 16:
+        return np.argsort(key, kind="stable")
+    # The row number in the lowest bits makes keys different and comes out sorted: no index array is needed, and ties are settled.
+    key = key << np.uint64(16) | np.arange(count, dtype=np.uint64)
+    key.sort()
+    path: NDArray[np.intp] = (key & np.uint64(0xFFFF)).astype(np.intp)
+    return path
+
+
+_STRIP = 1.5
+"""Strip width in mean point spacings."""
+
+
+def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[Buffer]:
+    """The glb of a tile as buffers. ``step``: metres of a lattice step."""
+    writer = GlbWriter()
+    add = _add_compressed if compression == "meshopt" else _add_plain
+    low = [int(axis.min()) for axis in tile.position]
+    span = max(int(axis.max()) - least for axis, least in zip(tile.position, low, strict=True))
+    origin = [start + least for start, least in zip(tile.origin, low, strict=True)]
+    local = [axis - np.uint32(least) for axis, least in zip(tile.position, low, strict=True)]
+    attributes: dict[str, int] = {}
+    if span <= 0xFFFF:
+        attributes["POSITION"] = add(writer, np.stack([axis.astype("<u2") for axis in local]), bounds=True)
+        writer.extension("KHR_mesh_quantization", required=True)
+    else:
+        exponent = max(0, span.bit_length() - 24)
+        middle = _MIDDLE if span >= _MIDDLE else 0
+        mantissas = np.stack([_mantissa(axis, exponent, middle) for axis in local])
+        attributes["POSITION"] = _add_integers(writer, mantissas, exponent, compression)
+        origin = [start + (middle << exponent) for start in origin]
+    properties: dict[str, Any] = {}
+    semantics: dict[str, Any] = {}
+    for name, column in tile.columns.items():
+        if name == "rgb":
+            rgba = np.full((4, len(column)), 255, np.uint8)
+            rgba[:3] = column.T
+            attributes["COLOR_0"] = add(writer, rgba, normalized=True)
+            continue
+        stored, offset = _storable(column)
+        rows = np.ascontiguousarray(stored.reshape(len(stored), -1).T)
+        semantic = f"_{name.upper()}"
+        attributes[semantic] = add(writer, rows)
+        properties[name] = {"type": _TYPES[len(rows) - 1], "componentType": _STORED[rows.dtype.str[1:]]}
+        semantics[name] = {"attribute": semantic}
+        if offset is not None:
+            semantics[name]["offset"] = offset
+    primitive: dict[str, Any] = {"attributes": attributes, "mode": 0}
+    if properties:
+        writer.extension("EXT_structural_metadata")
+        writer.json["extensions"] = {
+            "EXT_structural_metadata": {
+                "schema": {"id": "points", "classes": {"point": {"properties": properties}}},
+                "propertyAttributes": [{"class": "point", "properties": semantics}],
+            }
+        }
+        primitive["extensions"] = {"EXT_structural_metadata": {"propertyAttributes": [0]}}
+    mesh = writer.add("meshes", {"primitives": [primitive]})
+    writer.lattice_node(mesh, [o * step for o in origin], step)
+    return writer.chunks()
+
+
+def _storable(column: NDArray[Any]) -> tuple[NDArray[Any], float | None]:
+    """A column in a type glTF has for vertices, and what to add to it.
+
+    Wide integers and doubles become float32 above the tile's smallest value: GPS times keep 2**-24 of the tile's own time span.
+    """
+    if column.dtype.str[1:] in _STORED:
+        return column, None
+    finite = column[np.isfinite(column)]
+    offset = float(np.floor(finite.min())) if len(finite) else 0.0
+    return (column.astype(np.float64) - offset).astype("<f4"), offset
+
+
+def _add_plain(writer: GlbWriter, rows: NDArray[Any], *, normalized: bool = False, bounds: bool = False) -> int:
+    return writer.vertices(np.ascontiguousarray(rows.T), normalized=normalized, bounds=bounds)
+
+
+def _add_compressed(writer: GlbWriter, rows: NDArray[Any], *, normalized: bool = False, bounds: bool = False) -> int:
+    """rows: [components, n], each a component of all vertices."""
+    limits = (rows.min(axis=1).tolist(), rows.max(axis=1).tolist()) if bounds else None
+    return writer.encoded_vertices(_lanes(rows), rows.dtype.str[1:], len(rows), normalized=normalized, bounds=limits)
+
+
+def _mantissa(axis: U32, exponent: int, middle: int) -> NDArray[np.int32]:
+    """Steps from a tile's lower corner to signed 24-bit integers, rounded to ``2**exponent`` steps, ``middle`` taken off."""
+    if exponent:
+        axis = np.minimum((axis + np.uint32(1 << exponent >> 1)) >> np.uint32(exponent), np.uint32(2 * _MIDDLE - 1))
+    return axis.view(np.int32) - np.int32(middle)
+
+
+def _add_integers(writer: GlbWriter, rows: NDArray[np.int32], exponent: int, compression: Compression) -> int:
+    """Positions as float32 ``rows * 2**exponent``."""
+    if compression == "none":
+        return writer.vertices(np.ldexp(rows.T.astype("<f4"), exponent), bounds=True)
+    low, high = ([float(v << exponent) for v in edge.tolist()] for edge in (rows.min(axis=1), rows.max(axis=1)))
+    packed = rows & np.int32(0xFFFFFF) | np.int32(exponent << 24)
+    return writer.encoded_vertices(_lanes(packed), "f4", 3, bounds=(low, high), exponential=True)
+
+
+def _lanes(rows: NDArray[Any]) -> U8:
+    """[components, n] to uint8[stride, n]: the bytes of a vertex, little-endian, padded to a multiple of 4."""
+    width = rows.dtype.itemsize
+    components, count = rows.shape
+    lanes = np.zeros((-(-components * width // 4) * 4, count), np.uint8)
+    little = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<"))
+    for i, row in enumerate(little):
+        lanes[i * width : (i + 1) * width] = row.view(np.uint8).reshape(count, width).T
+    return lanes

@@ -1,0 +1,135 @@
+// What the server says: collections and viewer settings, with its errors as typed values. The shapes follow the server's OpenAPI.
+
+export type Language = "zh" | "en";
+export type Localized = Readonly<Record<Language, string>>;
+export type Kind = "meshes" | "points" | "objects" | "terrain" | "volume" | "grid";
+
+/** Degrees and metres above the ellipsoid: west, south, lowest, east, north, highest. */
+export type Box = readonly [number, number, number, number, number, number];
+
+export interface Attribute {
+  readonly name: string;
+  readonly title: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  /** The values that occur, where they are few: classes. */
+  readonly values?: readonly number[];
+}
+
+export interface Snapshot {
+  readonly seq: number;
+  readonly hash: string;
+  readonly created: string;
+  readonly tiles: number;
+  readonly bytes: number;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export interface Collection {
+  readonly id: string;
+  readonly title: string;
+  readonly description: string;
+  readonly kind: Kind;
+  readonly private: boolean;
+  readonly box: Box | null;
+  readonly snapshot: Snapshot | null;
+  readonly attributes: readonly Attribute[];
+  readonly tileset: string;
+}
+
+export interface BaseMap {
+  readonly id: string;
+  readonly title: Localized;
+  readonly url: string;
+  readonly minZoom: number;
+  readonly maxZoom: number;
+  readonly attribution: string;
+  readonly scheme: string;
+}
+
+export interface ViewerSettings {
+  readonly title: Localized;
+  readonly version: string;
+  readonly baseMaps: readonly BaseMap[];
+  readonly defaultLanguage: Language | null;
+}
+
+/** A refusal of the server, or no answer at all (`status` 0, `text` null). */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly text: Localized | null,
+  ) {
+    super(code);
+  }
+}
+
+interface CollectionJson {
+  id: string;
+  title?: string;
+  description?: string;
+  extent?: { spatial?: { bbox?: number[][] } };
+  tim: {
+    kind: Kind;
+    private?: boolean;
+    snapshot?: Snapshot | null;
+    attributes?: Attribute[];
+    tileset?: string;
+  };
+}
+
+export async function fetchCollections(key: string): Promise<Collection[]> {
+  const { collections } = await getJson<{ collections: CollectionJson[] }>("api/collections", key);
+  return collections.map((item) => ({
+    id: item.id,
+    title: item.title ?? item.id,
+    description: item.description ?? "",
+    kind: item.tim.kind,
+    private: item.tim.private ?? false,
+    box: toBox(item.extent?.spatial?.bbox?.[0]),
+    snapshot: item.tim.snapshot ?? null,
+    attributes: item.tim.attributes ?? [],
+    tileset: item.tim.tileset ?? `tiles/${item.id}/tileset.json`,
+  }));
+}
+
+export async function fetchSettings(key: string): Promise<ViewerSettings> {
+  const json = await getJson<Partial<ViewerSettings>>("api/viewer", key);
+  return {
+    title: json.title ?? { zh: "TIM", en: "TIM" },
+    version: json.version ?? "",
+    baseMaps: json.baseMaps ?? [],
+    defaultLanguage: json.defaultLanguage ?? null,
+  };
+}
+
+async function getJson<T>(path: string, key: string): Promise<T> {
+  const url = new URL(path, document.baseURI);
+  if (key) url.searchParams.set("token", key);
+  let response: Response;
+  try {
+    response = await fetch(url, { headers: { accept: "application/json" } });
+  } catch {
+    throw new ApiError(0, "viewer.no-answer", null);
+  }
+  if (!response.ok) throw await refusal(response);
+  return (await response.json()) as T;
+}
+
+async function refusal(response: Response): Promise<ApiError> {
+  try {
+    const body = (await response.json()) as { code?: string; message?: Localized };
+    return new ApiError(response.status, body.code ?? `http.${response.status}`, body.message ?? null);
+  } catch {
+    return new ApiError(response.status, `http.${response.status}`, null);
+  }
+}
+
+/** OGC API boxes have four or six numbers. */
+function toBox(bbox: number[] | undefined): Box | null {
+  if (bbox?.length === 6) return bbox as unknown as Box;
+  if (bbox?.length !== 4) return null;
+  const [west, south, east, north] = bbox as unknown as readonly [number, number, number, number];
+  return [west, south, 0, east, north, 0];
+}

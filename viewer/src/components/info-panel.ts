@@ -1,0 +1,116 @@
+// What was clicked: the layer, the place, the stored properties.
+
+import { LitElement, css, html, nothing } from "lit";
+import { customElement, property } from "lit/decorators.js";
+import type { Attribute, Language } from "../api";
+import { formatNumber } from "../format";
+import type { Translate } from "../i18n";
+import { POINT_CLASSES } from "../scene/classes";
+import type { Picked } from "../scene/pick";
+import { icons, kindIcon } from "./icons";
+import { controls } from "./theme";
+
+@customElement("tim-info-panel")
+export class InfoPanel extends LitElement {
+  @property({ attribute: false }) t!: Translate;
+  @property() language: Language = "en";
+  @property({ attribute: false }) picked!: Picked;
+
+  static override styles = [
+    controls,
+    css`
+      section {
+        display: flex;
+        flex-direction: column;
+        max-height: 100%;
+        border: 1px solid var(--line);
+        border-radius: 10px;
+        background: var(--surface);
+        box-shadow: var(--shadow);
+      }
+      header {
+        display: flex;
+        align-items: center;
+        gap: 10px;
+        padding: 8px 8px 8px 16px;
+        border-bottom: 1px solid var(--line);
+      }
+      header svg {
+        color: var(--accent);
+      }
+      header button svg {
+        color: inherit;
+      }
+      h2 {
+        flex: 1;
+        min-width: 0;
+        overflow: hidden;
+        text-overflow: ellipsis;
+        white-space: nowrap;
+      }
+      .body {
+        min-height: 0;
+        padding: 12px 16px 14px;
+        overflow-y: auto;
+      }
+      h3 {
+        margin: 14px 0 6px;
+        color: var(--muted);
+        font-size: 12px;
+        font-weight: 500;
+      }
+      .plain {
+        margin-top: 12px;
+      }
+    `,
+  ];
+
+  protected override render() {
+    const { t, language, picked } = this;
+    const { collection, place, properties, geometricError } = picked;
+    return html`<section aria-label=${t("info.title")} aria-live="polite">
+      <header>
+        ${collection ? kindIcon(collection.kind) : nothing}
+        <h2 title=${collection?.title ?? ""}>${collection ? collection.title : t("info.ground")}</h2>
+        <button class="icon" aria-label=${t("info.close")} title=${t("info.close")} @click=${() => this.send("close")}>${icons.close}</button>
+      </header>
+      <div class="body">
+        <dl>
+          ${collection ? html`<dt>${t("info.kind")}</dt><dd>${t(`kind.${collection.kind}`)}</dd>` : nothing}
+          ${place
+            ? html`<dt>${t("info.longitude")}</dt><dd>${place.longitude.toFixed(7)}°</dd>
+                <dt>${t("info.latitude")}</dt><dd>${place.latitude.toFixed(7)}°</dd>
+                <dt>${t("info.height")}</dt><dd>${formatNumber(place.height, language, 2)} m</dd>`
+            : nothing}
+        </dl>
+        ${properties.length > 0
+          ? html`<h3>${t("info.attributes")}</h3>
+              <dl>${properties.map(([name, value]) => html`<dt>${this.label(name)}</dt><dd>${this.value(name, value)}</dd>`)}</dl>`
+          : nothing}
+        ${geometricError === null
+          ? nothing
+          : html`<h3>${t("info.tile")}</h3><dl><dt>${t("info.geometricError")}</dt><dd>${formatNumber(geometricError, language, 3)} m</dd></dl>`}
+        ${place ? html`<button class="plain" @click=${() => this.send("copy")}>${icons.copy}${t("info.copy")}</button>` : nothing}
+      </div>
+    </section>`;
+  }
+
+  private label(name: string): string {
+    const known: Attribute | undefined = this.picked.collection?.attributes.find((attribute) => attribute.name === name);
+    if (name === "classification") return this.t("info.class");
+    if (name === "intensity") return this.t("display.intensity");
+    return known?.title ?? name;
+  }
+
+  private value(name: string, value: string | number | boolean): string {
+    if (name === "classification") {
+      const known = POINT_CLASSES.find(({ code }) => code === value);
+      return known ? `${known.title[this.language]} (${known.code})` : String(value);
+    }
+    return typeof value === "number" ? formatNumber(value, this.language, Number.isInteger(value) ? 0 : 3) : String(value);
+  }
+
+  private send(name: string): void {
+    this.dispatchEvent(new CustomEvent(name));
+  }
+}

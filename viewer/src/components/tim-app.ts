@@ -1,0 +1,317 @@
+// The page: lays out the parts, hands them the session's state, and turns what they report into changes of the session and the stage.
+
+import { LitElement, type TemplateResult, css, html, nothing } from "lit";
+import { customElement, property, query, state } from "lit/decorators.js";
+import type { Collection } from "../api";
+import { type Translate, translator } from "../i18n";
+import { actionOf } from "../keyboard";
+import { startBox } from "../scene/camera";
+import type { Picked } from "../scene/pick";
+import { Stage, hasWebGl } from "../scene/stage";
+import { Session } from "../session";
+import type { View } from "../state";
+import "./dialogs";
+import type { HelpDialog, KeyDialog } from "./dialogs";
+import "./display-panel";
+import "./info-panel";
+import "./layer-panel";
+import type { LayerPanel } from "./layer-panel";
+import "./notices";
+import "./status-bar";
+import type { StatusBar } from "./status-bar";
+import { GROUND, type Theme, controls, firstTheme, palette, rememberTheme } from "./theme";
+import "./top-bar";
+
+const FLIGHT_SECONDS = 1.2;
+const NARROW = "(max-width: 720px)";
+
+@customElement("tim-app")
+export class TimApp extends LitElement {
+  @property({ reflect: true }) theme: Theme = firstTheme();
+  @state() private picked: Picked | null = null;
+  @state() private found: ReadonlyMap<string, ReadonlySet<string>> = new Map();
+  @state() private panelOpen = !matchMedia(NARROW).matches;
+  @query(".map") private map!: HTMLElement;
+  @query("tim-status-bar") private status!: StatusBar;
+  @query("tim-layer-panel") private layerPanel!: LayerPanel | null;
+  @query("tim-help") private help!: HelpDialog;
+  @query("tim-key-dialog") private keyDialog!: KeyDialog;
+
+  private readonly session = new Session(this, (camera) => this.stage?.place(camera));
+  private stage: Stage | null = null;
+  private started!: Promise<void>;
+
+  /** For tests and screenshots: resolves when the page has started and every tile the present view needs is drawn. */
+  async settled(): Promise<void> {
+    await this.started;
+    await this.updateComplete;
+    await this.stage?.settled();
+  }
+
+  protected override firstUpdated(): void {
+    this.started = this.start();
+  }
+
+  private async start(): Promise<void> {
+    if (!hasWebGl()) {
+      this.session.tell({ id: "webgl", tone: "error", text: (t) => t("notice.noWebGl") });
+      return;
+    }
+    this.stage = this.makeStage();
+    const { canvas } = this.stage;
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "application");
+    canvas.addEventListener("keydown", (event) => this.keyPressed(event));
+    canvas.addEventListener("pointerdown", () => canvas.focus());
+    if (this.session.view.camera) this.stage.place(this.session.view.camera);
+    const loaded = await this.session.load();
+    await this.updateComplete;
+    if (loaded && !this.session.view.camera) this.goHome(0);
+  }
+
+  private makeStage(): Stage {
+    const { session } = this;
+    return new Stage(this.map, {
+      progress: (pending) => (this.status.pending = pending),
+      cursor: (place) => (this.status.cursor = place),
+      scale: (metresPerPixel) => this.reportScale(metresPerPixel),
+      cameraStopped: (camera) => session.change({ camera }, "replace"),
+      picked: (found) => (this.picked = found),
+      propertiesFound: ({ id }, names) => (this.found = new Map(this.found).set(id, names)),
+      tilesetFailed: ({ id, title }, reason) =>
+        session.tell({ id: `tileset ${id}`, tone: "error", text: (t) => t("notice.tilesetFailed", { title, reason }), retry: () => this.retry(id) }),
+      tilesFailed: ({ id, title }, count) =>
+        session.tell({ id: `tiles ${id}`, tone: "error", text: (t) => t("notice.tilesFailed", { title, count }) }),
+      baseMapFailed: () => session.tell({ id: "base map", tone: "error", text: (t) => t("notice.baseMapFailed") }),
+      renderFailed: (reason) => session.tell({ id: "render", tone: "error", text: (t) => t("notice.renderFailed", { reason }) }),
+    });
+  }
+
+  private get t(): Translate {
+    return translator(this.session.view.language);
+  }
+
+  protected override updated(): void {
+    const { view, settings, key } = this.session;
+    document.documentElement.lang = view.language === "zh" ? "zh-CN" : "en";
+    document.title = settings.title[view.language];
+    this.stage?.canvas.setAttribute("aria-label", this.t("map.label"));
+    if (this.session.loaded) this.stage?.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
+  }
+
+  protected override render(): TemplateResult {
+    const { session, t } = this;
+    const { view, settings } = session;
+    const { language } = view;
+    const baseMap = settings.baseMaps.find(({ id }) => id === view.baseMap);
+    return html`
+      <tim-top-bar
+        .t=${t} .title=${settings.title[language]} .language=${language} .mode=${this.theme} .baseMap=${view.baseMap}
+        .baseMaps=${settings.baseMaps} .panelOpen=${this.panelOpen}
+        @panel=${() => (this.panelOpen = !this.panelOpen)}
+        @base-map=${(event: CustomEvent<string>) => session.change({ baseMap: event.detail })}
+        @share=${() => void this.share()}
+        @language=${() => session.change({ language: language === "zh" ? "en" : "zh" })}
+        @appearance=${this.switchTheme}
+        @help=${() => this.help.open()}></tim-top-bar>
+      <main>
+        ${this.panelOpen ? this.sidePanel() : nothing}
+        <div class="stage">
+          <div class="map"></div>
+          ${this.picked
+            ? html`<tim-info-panel .t=${t} .language=${language} .picked=${this.picked}
+                @close=${this.closeInfo} @copy=${() => void this.copyPlace()}></tim-info-panel>`
+            : nothing}
+          <tim-notices .t=${t} .language=${language} .notices=${session.notices}
+            @dismiss=${(event: CustomEvent<string>) => session.dismiss(event.detail)}></tim-notices>
+        </div>
+      </main>
+      <tim-status-bar .t=${t} .language=${language} .attribution=${baseMap?.attribution ?? ""}></tim-status-bar>
+      <tim-help .t=${t} .version=${settings.version}></tim-help>
+      <tim-key-dialog .t=${t} .hasKey=${session.key !== ""} @key=${(event: CustomEvent<string>) => void session.useKey(event.detail)}></tim-key-dialog>
+    `;
+  }
+
+  private sidePanel(): TemplateResult {
+    const { session, t } = this;
+    const { view, shown } = session;
+    return html`<aside aria-label=${t("layers.title")}>
+      <tim-layer-panel
+        .t=${t} .language=${view.language} .collections=${session.collections} .shown=${new Set(shown.map(({ id }) => id))}
+        .isLocked=${(collection: Collection) => session.isLocked(collection)} .loaded=${session.loaded} .hasKey=${session.key !== ""}
+        @toggle=${(event: CustomEvent<{ id: string; on: boolean }>) => session.toggleLayer(event.detail.id, event.detail.on)}
+        @fly-to=${(event: CustomEvent<string>) => this.flyTo(event.detail)}
+        @ask-key=${() => this.keyDialog.open()}></tim-layer-panel>
+      <tim-display-panel
+        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")} .found=${this.found}
+        @change-view=${(event: CustomEvent<{ patch: Partial<View>; history: "push" | "replace" }>) =>
+          session.change(event.detail.patch, event.detail.history)}></tim-display-panel>
+    </aside>`;
+  }
+
+  private flyTo(id: string): void {
+    const { session } = this;
+    const collection = session.collections.find((candidate) => candidate.id === id);
+    if (!collection?.box) return;
+    const shown = session.shown.map((other) => other.id);
+    const show = shown.includes(id) || session.isLocked(collection) ? {} : { layers: [...shown, id] };
+    session.change(show);
+    this.stage?.fly(collection.box, FLIGHT_SECONDS);
+  }
+
+  private goHome(seconds: number): void {
+    const { shown, collections } = this.session;
+    const box = startBox(shown.length > 0 ? shown : collections);
+    if (box) this.stage?.fly(box, seconds);
+  }
+
+  private keyPressed(event: KeyboardEvent): void {
+    const action = actionOf(event);
+    if (!action) return;
+    event.preventDefault();
+    if (typeof action === "object") this.stage?.move(action.move);
+    else if (action === "home") this.goHome(FLIGHT_SECONDS);
+    else if (action === "ask") this.stage?.askAtCentre();
+    else if (action === "underground") this.session.change({ underground: !this.session.view.underground });
+    else if (action === "panel") this.panelOpen = !this.panelOpen;
+    else if (action === "search") void this.search();
+    else if (action === "help") this.help.open();
+    else this.picked = null;
+  }
+
+  private async search(): Promise<void> {
+    this.panelOpen = true;
+    await this.updateComplete;
+    await this.layerPanel?.updateComplete;
+    this.layerPanel?.focusSearch();
+  }
+
+  private retry(id: string): void {
+    this.session.dismiss(`tileset ${id}`);
+    this.stage?.layers.forgetFailures();
+    this.requestUpdate();
+  }
+
+  private closeInfo(): void {
+    this.picked = null;
+    this.stage?.canvas.focus();
+  }
+
+  private switchTheme(): void {
+    this.theme = this.theme === "dark" ? "light" : "dark";
+    rememberTheme(this.theme);
+  }
+
+  private async share(): Promise<void> {
+    const { session } = this;
+    if (await this.copy(session.shareLink)) {
+      session.tell({ id: "copy", tone: "info", text: (t) => t(session.key ? "notice.linkCopiedNoKey" : "notice.linkCopied") });
+    }
+  }
+
+  private async copyPlace(): Promise<void> {
+    const place = this.picked?.place;
+    if (!place) return;
+    const text = `${place.longitude.toFixed(8)}, ${place.latitude.toFixed(8)}, ${place.height.toFixed(3)}`;
+    if (await this.copy(text)) this.session.tell({ id: "copy", tone: "info", text: (t) => t("notice.coordinatesCopied") });
+  }
+
+  private async copy(text: string): Promise<boolean> {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      this.session.tell({ id: "copy", tone: "error", text: (t) => t("notice.copyFailed", { text }) });
+      return false;
+    }
+  }
+
+  private reportScale(metresPerPixel: number): void {
+    if (Math.abs(metresPerPixel - this.status.metresPerPixel) > 0.002 * metresPerPixel) this.status.metresPerPixel = metresPerPixel;
+  }
+
+  static override styles = [
+    palette,
+    controls,
+    css`
+      :host {
+        position: fixed;
+        inset: 0;
+        display: grid;
+        grid-template-rows: auto minmax(0, 1fr) auto;
+        overflow: hidden;
+        background: var(--surface);
+        color: var(--text);
+        font: 14px/1.45 var(--font);
+      }
+      main {
+        position: relative;
+        display: grid;
+        grid-template-columns: auto minmax(0, 1fr);
+        min-height: 0;
+      }
+      aside {
+        display: flex;
+        flex-direction: column;
+        width: 320px;
+        min-height: 0;
+        background: var(--surface);
+        border-right: 1px solid var(--line);
+      }
+      tim-layer-panel {
+        flex: 1;
+      }
+      .stage {
+        position: relative;
+        grid-column: 2;
+        min-width: 0;
+        min-height: 0;
+        background: linear-gradient(var(--sky-high), var(--sky-low) 70%);
+      }
+      .map,
+      .map .cesium-widget,
+      .map canvas {
+        position: absolute;
+        inset: 0;
+        width: 100%;
+        height: 100%;
+      }
+      .map canvas:focus-visible {
+        outline: 2px solid var(--accent);
+        outline-offset: -2px;
+      }
+      tim-info-panel {
+        position: absolute;
+        top: 14px;
+        right: 14px;
+        width: min(320px, calc(100% - 28px));
+        max-height: calc(100% - 28px);
+        overflow: auto;
+      }
+      tim-notices {
+        position: absolute;
+        bottom: 16px;
+        left: 50%;
+        width: max-content;
+        max-width: min(640px, calc(100% - 32px));
+        transform: translateX(-50%);
+        pointer-events: none;
+      }
+      @media (max-width: 720px) {
+        aside {
+          position: absolute;
+          inset: 0 auto 0 0;
+          z-index: 1;
+          width: min(320px, 86vw);
+          box-shadow: var(--shadow);
+        }
+      }
+    `,
+  ];
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "tim-app": TimApp;
+  }
+}

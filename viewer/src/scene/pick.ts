@@ -1,0 +1,91 @@
+// What is under a pixel: the place, the collection, and whatever properties the tile stores there.
+
+import { Cartographic, Cesium3DTileFeature, Cesium3DTileset, Cartesian2, type Cartesian3, Math as CesiumMath, type MetadataClass, type Scene } from "cesium";
+import type { Collection } from "../api";
+import type { Layers } from "./layers";
+
+export interface Place {
+  readonly longitude: number;
+  readonly latitude: number;
+  /** Metres above the ellipsoid. */
+  readonly height: number;
+}
+
+export interface Picked {
+  readonly place: Place | null;
+  readonly collection: Collection | null;
+  readonly properties: readonly (readonly [string, string | number | boolean])[];
+  /** Metres; of the tile that was hit. */
+  readonly geometricError: number | null;
+}
+
+/** Where a pixel meets what is drawn, or the globe. */
+export function placeAt(scene: Scene, pixel: Cartesian2): Place | null {
+  const position: Cartesian3 | undefined = scene.pickPositionSupported ? scene.pickPosition(pixel) : undefined;
+  const onGlobe = position ?? scene.camera.pickEllipsoid(pixel);
+  if (!onGlobe) return null;
+  const { longitude, latitude, height } = Cartographic.fromCartesian(onGlobe);
+  return { longitude: CesiumMath.toDegrees(longitude), latitude: CesiumMath.toDegrees(latitude), height };
+}
+
+export function pickAt(scene: Scene, pixel: Cartesian2, layers: Layers): Picked {
+  const hit: unknown = scene.pick(pixel, 5, 5);
+  const place = placeAt(scene, pixel);
+  const tileset = tilesetOf(hit);
+  const collection = tileset ? layers.collectionOf(tileset) : null;
+  if (!tileset || !collection) return { place, collection: null, properties: [], geometricError: null };
+  const properties = hit instanceof Cesium3DTileFeature ? featureProperties(hit) : attributesAt(scene, pixel, tileset);
+  return { place, collection, properties, geometricError: geometricErrorOf(hit) };
+}
+
+function tilesetOf(hit: unknown): Cesium3DTileset | null {
+  if (hit instanceof Cesium3DTileFeature) return hit.tileset;
+  if (typeof hit !== "object" || hit === null || !("primitive" in hit)) return null;
+  return hit.primitive instanceof Cesium3DTileset ? hit.primitive : null;
+}
+
+function featureProperties(feature: Cesium3DTileFeature): Picked["properties"] {
+  return feature.getPropertyIds().flatMap((id) => {
+    const value: unknown = feature.getProperty(id);
+    return isPlain(value) ? [[id, value] as const] : [];
+  });
+}
+
+/** Values stored per vertex or in a texture: read back from the drawn pixel, one small pass per property. */
+function attributesAt(scene: Scene, near: Cartesian2, tileset: Cesium3DTileset): Picked["properties"] {
+  const pixel = exactPixel(scene, near, tileset);
+  const schema = pixel ? scene.pickMetadataSchema(pixel) : undefined;
+  if (!pixel || !schema) return [];
+  const classes = schema.classes as Readonly<Record<string, MetadataClass>>;
+  return Object.entries(classes).flatMap(([className, { properties }]) =>
+    Object.keys(properties as object).flatMap((name) => {
+      const value: unknown = scene.pickMetadata(pixel, schema.id, className, name);
+      return isPlain(value) ? [[name, value] as const] : [];
+    }),
+  );
+}
+
+/** A point may lie beside the pixel that was clicked; its values can only be read on it. */
+function exactPixel(scene: Scene, near: Cartesian2, tileset: Cesium3DTileset): Cartesian2 | null {
+  const steps = [0, -1, 1, -2, 2];
+  for (const dy of steps) {
+    for (const dx of steps) {
+      const pixel = new Cartesian2(near.x + dx, near.y + dy);
+      if (tilesetOf(scene.pick(pixel, 1, 1)) === tileset) return pixel;
+    }
+  }
+  return null;
+}
+
+function geometricErrorOf(hit: unknown): number | null {
+  if (typeof hit !== "object" || hit === null || !("content" in hit)) return null;
+  const content = hit.content;
+  if (typeof content !== "object" || content === null || !("tile" in content)) return null;
+  const tile = content.tile;
+  if (typeof tile !== "object" || tile === null || !("geometricError" in tile)) return null;
+  return typeof tile.geometricError === "number" ? tile.geometricError : null;
+}
+
+function isPlain(value: unknown): value is string | number | boolean {
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean";
+}

@@ -1,0 +1,96 @@
+// What a link carries: the view as a value, and the value as URL parameters. Parameters that say the default are left out.
+
+import type { Language } from "./api";
+
+export const COLOUR_MODES = ["colour", "class", "intensity", "height"] as const;
+export type ColourMode = (typeof COLOUR_MODES)[number];
+
+/** Longitude, latitude, metres above the ellipsoid, heading, pitch; angles in degrees. */
+export type CameraPlace = readonly [number, number, number, number, number];
+
+export interface View {
+  readonly camera: CameraPlace | null;
+  /** Ids of what is shown; null: what the viewer shows when nobody has chosen. */
+  readonly layers: readonly string[] | null;
+  readonly language: Language;
+  readonly colour: ColourMode;
+  /** Largest size of a point, in pixels. */
+  readonly pointSize: number;
+  readonly eyeDome: boolean;
+  /** LAS class numbers that are not drawn. */
+  readonly hiddenClasses: readonly number[];
+  readonly baseMap: string;
+  readonly underground: boolean;
+}
+
+export const POINT_SIZES = { least: 1, most: 8, default: 3 } as const;
+export const NO_BASE_MAP = "none";
+
+export function defaultView(language: Language): View {
+  return {
+    camera: null,
+    layers: null,
+    language,
+    colour: "colour",
+    pointSize: POINT_SIZES.default,
+    eyeDome: true,
+    hiddenClasses: [],
+    baseMap: NO_BASE_MAP,
+    underground: false,
+  };
+}
+
+/** Reads a view from URL parameters; what is missing or makes no sense is the default. */
+export function parseView(params: URLSearchParams, language: Language): View {
+  const view = defaultView(language);
+  const asked = params.get("lang");
+  const layers = params.get("on");
+  const colour = params.get("colour");
+  const size = Number(params.get("size") ?? NaN);
+  return {
+    camera: parseCamera(params.get("at")),
+    layers: layers === null ? null : layers.split(",").filter(Boolean),
+    language: asked === "zh" || asked === "en" ? asked : language,
+    colour: COLOUR_MODES.find((mode) => mode === colour) ?? view.colour,
+    pointSize: size >= POINT_SIZES.least && size <= POINT_SIZES.most ? size : view.pointSize,
+    eyeDome: params.get("edl") !== "0",
+    hiddenClasses: (params.get("hide") ?? "").split(",").filter(Boolean).map(Number).filter(isClass),
+    baseMap: params.get("base") ?? view.baseMap,
+    underground: params.get("under") === "1",
+  };
+}
+
+/** The view as URL parameters, in a fixed order. The language is always said: a link opens as its sender saw it. */
+export function formatView(view: View): URLSearchParams {
+  const plain = defaultView(view.language);
+  const params = new URLSearchParams({ lang: view.language });
+  if (view.camera) params.set("at", formatCamera(view.camera));
+  if (view.layers) params.set("on", view.layers.join(","));
+  if (view.colour !== plain.colour) params.set("colour", view.colour);
+  if (view.pointSize !== plain.pointSize) params.set("size", String(view.pointSize));
+  if (!view.eyeDome) params.set("edl", "0");
+  if (view.hiddenClasses.length > 0) params.set("hide", view.hiddenClasses.join(","));
+  if (view.baseMap !== plain.baseMap) params.set("base", view.baseMap);
+  if (view.underground) params.set("under", "1");
+  return params;
+}
+
+/** Readable in the address bar: commas stay commas. */
+export function toQuery(params: URLSearchParams): string {
+  return `?${params.toString().replaceAll("%2C", ",")}`;
+}
+
+function parseCamera(text: string | null): CameraPlace | null {
+  const numbers = (text ?? "").split(",").map((part) => (part.trim() ? Number(part) : NaN));
+  if (numbers.length !== 5 || !numbers.every(Number.isFinite)) return null;
+  const place = numbers as unknown as CameraPlace;
+  return Math.abs(place[0]) <= 360 && Math.abs(place[1]) <= 90 ? place : null;
+}
+
+function formatCamera([lon, lat, height, heading, pitch]: CameraPlace): string {
+  return [lon.toFixed(7), lat.toFixed(7), height.toFixed(2), heading.toFixed(2), pitch.toFixed(2)].map((n) => String(Number(n))).join(",");
+}
+
+function isClass(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= 255;
+}
