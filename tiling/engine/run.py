@@ -16,7 +16,7 @@ from typing import Any
 from importers import open_source
 from importers.plan import estimate
 from tiling.archive import Archive, Snapshot, TilesetInfo
-from tiling.builder import Job, Shard
+from tiling.builder import Builder, Job, Shard
 from tiling.engine.executor import Executor, ProcessExecutor
 from tiling.engine.ledger import Identity, Ledger, sources_of
 from tiling.engine.progress import Listener, Meter
@@ -40,8 +40,8 @@ class TileReport:
     shards_reused: int
     counts: Mapping[str, int]
     """Of the snapshot: points, triangles, …"""
-    problems: Sequence[tuple[str, Mapping[str, Any]]]
-    """Message codes and fields of what is not in the tiles, or not as it should be; also in the workspace's quarantine."""
+    problems: Sequence[Rejected]
+    """What is not in the tiles, or not as it should be; also in the workspace's quarantine."""
     seconds: float
     up_to_date: bool
     """Nothing had changed, and nothing was published."""
@@ -52,7 +52,7 @@ class TileReport:
             "dataset": self.dataset, "snapshot": {"seq": self.snapshot.seq, "hash": self.snapshot.hash, "tiles": self.snapshot.tiles,
             "bytes": self.snapshot.bytes}, "shards_built": self.shards_built, "shards_reused": self.shards_reused,
             "counts": dict(self.counts), "seconds": round(self.seconds, 3), "up_to_date": self.up_to_date,
-            "problems": [TimError(code, **fields).record() for code, fields in self.problems],
+            "problems": [TimError(p.code, **p.fields).record() | {"where": p.where} for p in self.problems],
         }  # fmt: skip
 
 
@@ -79,7 +79,11 @@ def tile(
     name = builder_for(found.kind)
     chosen = _settings(load_builder(name).defaults, found.settings, settings or {})
     folder = workspace.jobs(dataset)
-    with workspace.lock(f"tile-{dataset}"), Archive(workspace.archive_root) as archive, Ledger(folder / "ledger.sqlite") as ledger:
+    with (
+        workspace.lock(f"tile-{dataset}"),
+        Archive(workspace.archive_root) as archive,
+        Ledger(folder / "ledger.sqlite") as ledger,
+    ):
         with workspace.store() as store:
             store_seq = store.seq  # before the sources: tiles may show more than this, never less
             sources = store.sources(dataset)
@@ -116,21 +120,20 @@ class _Run:
     """Shards that failed with their source."""
 
     def build(self) -> None:
-        """All stages, or an error."""
+        """All stages, or an error; nothing at all where the newest snapshot shows these sources already."""
         builder = load_builder(self.name)
         identity = Identity(self.job, builder.version)
-        self.ledger.begin()
+        self.ledger.begin(builder.stages)
         for number, stage in enumerate(builder.stages):
             self.meter.step("plan", stage)
-            done = {earlier: self.ledger.results(earlier) for earlier in builder.stages[:number]}
-            shards = builder.plan(self.job, stage, done)
-            self.ledger.plan(stage, ((identity(shard), shard) for shard in shards))
-            self.ledger.recheck(stage, self.archive.has)
+            self._plan(builder, identity, number)
             todo = self.ledger.todo(stage)
             if number == 0:
+                if not todo and self._published():
+                    return
                 self._check_disk(stage)
             if todo:
-                self._restore(builder.stages[:number], todo)
+                self._restore(builder.stages[:number], [self.ledger.shard(id_) for id_ in todo])
             lost = len(self.lost)
             self._work(stage, todo)
             for key, names in _by_source(self.lost[lost:]).items():
@@ -138,32 +141,38 @@ class _Run:
             totals = self.ledger.totals(stage)
             if totals.shards and not totals.done:
                 shard, error = self.lost[-1]
-                raise TilingError("tile.nothing-built", dataset=self.job.dataset, shard=shard.name, error=error) from error
+                raise TilingError(
+                    "tile.nothing-built", dataset=self.job.dataset, shard=shard.name, error=error
+                ) from error
 
     def publish(self, store_seq: int, problems: Sequence[Rejected]) -> TileReport:
         """Let the builder finish and the archive publish, unless the newest snapshot is just that."""
         builder, dataset = load_builder(self.name), self.job.dataset
-        totals = [self.ledger.totals(stage) for stage in builder.stages]
-        reused = max(0, sum(t.done for t in totals) - self.built)
-        inputs, newest = self.ledger.inputs(), self.archive.latest(dataset)
-        up_to_date = newest is not None and self.ledger.note("published") == f"{inputs} {newest.hash}"
-        if newest is None or not up_to_date:
+        newest = before = self.archive.latest(dataset)
+        if newest is None or not self._published():
             self.meter.step("finish")
             results = {stage: self.ledger.results(stage) for stage in builder.stages}
-            tiles = builder.finish(self.job, results)
+            try:
+                tiles = builder.finish(self.job, results)
+            except TilingError as error:
+                if self.lost:  # the sum is wrong because of these
+                    raise self._failed(self.lost) from error
+                raise
             info = TilesetInfo(self.job.frame, store_seq, **builder.tileset(self.job, results))
             self.meter.step("publish")
-            before = newest
             newest = self.archive.publish(dataset, tiles, info)
-            up_to_date = before is not None and before.seq == newest.seq
-            self.ledger.remember("published", f"{inputs} {newest.hash}")
-        return TileReport(
-            dataset, newest, self.built, reused, newest.counts, [(p.code, p.fields) for p in problems], self.meter.seconds, up_to_date
-        )
+            self.ledger.remember(
+                "published", "" if self.lost else f"{self.ledger.inputs(builder.stages[0])} {newest.hash}"
+            )
+        reused = max(0, sum(self.ledger.totals(stage).done for stage in builder.stages) - self.built)
+        up_to_date = before is not None and before.seq == newest.seq
+        return TileReport(dataset, newest, self.built, reused, newest.counts, problems, self.meter.seconds, up_to_date)
 
     def problems(self) -> list[Rejected]:
         """What builders left out, and the shards that failed."""
-        out = [Rejected(shard.name, code, {**_named(shard), **fields}) for shard, code, fields in self.ledger.problems()]
+        out = [
+            Rejected(shard.name, code, {**_named(shard), **fields}) for shard, code, fields in self.ledger.problems()
+        ]
         for key, names in _by_source(self.lost).items():
             planned = self.ledger.planned(key)
             out.append(Rejected(key, "tile.source-incomplete", {"source": key, "lost": len(names), "shards": planned}))
@@ -187,13 +196,39 @@ class _Run:
                 self.meter.shard(task.shard.cost, done.counts)
                 continue
             self.ledger.failed(task.id, outcome)
-            if isinstance(outcome, WorkspaceError) or (isinstance(outcome, SourceError) and not isinstance(outcome, CorruptSource)):
+            if isinstance(outcome, WorkspaceError) or (
+                isinstance(outcome, SourceError) and not isinstance(outcome, CorruptSource)
+            ):
                 raise outcome  # every other shard would meet the same
             (self.lost if "source" in task.shard.spec else fatal).append((task.shard, outcome))
             self.meter.shard(task.shard.cost, {})
         if fatal:
-            shard, error = min(fatal, key=lambda failure: failure[0].name)
-            raise TilingError("tile.shards-failed", dataset=self.job.dataset, count=len(fatal), error=error, **_named(shard)) from error
+            raise self._failed(fatal)
+
+    def _failed(self, failures: Sequence[tuple[Shard, TimError]]) -> TilingError:
+        shard, error = min(failures, key=lambda failure: failure[0].name)
+        return TilingError(
+            "tile.shards-failed", dataset=self.job.dataset, count=len(failures), error=error, **_named(shard)
+        )
+
+    def _published(self) -> bool:
+        """Whether the newest snapshot was made of the first stage as it is planned now, whole: all later stages follow from it."""
+        newest, note = self.archive.latest(self.job.dataset), self.ledger.note("published")
+        return newest is not None and note == f"{self.ledger.inputs(load_builder(self.name).stages[0])} {newest.hash}"
+
+    def _plan(self, builder: Builder, identity: Identity, number: int) -> None:
+        """Plan one stage. Where planning reads scratch that is gone, that is made again first."""
+        stage, earlier = builder.stages[number], builder.stages[:number]
+        done = {name: self.ledger.results(name) for name in earlier}
+        for again in (False, True):
+            try:
+                self.ledger.plan(stage, ((identity(shard), shard) for shard in builder.plan(self.job, stage, done)))
+                break
+            except FileNotFoundError as error:
+                if again or self.job.scratch not in Path(error.filename or "").parents:
+                    raise
+                self._restore(earlier, [Shard(stage, "plan", {})])
+        self.ledger.recheck(stage, self.archive.has)
 
     def _clear(self, ids: set[str]) -> None:
         """Remove what killed workers left of these packs: whoever holds the dataset's lock is alone with its shards."""
@@ -202,11 +237,11 @@ class _Run:
                 with suppress(OSError):
                     path.unlink()
 
-    def _restore(self, earlier: Sequence[str], todo: Sequence[str]) -> None:
-        """Do again those finished shards of earlier stages whose scratch is gone and needed, first stage first."""
+    def _restore(self, earlier: Sequence[str], readers: Sequence[Shard]) -> None:
+        """Do again those finished shards of earlier stages whose scratch is gone and needed by ``readers``, first stage first."""
         needs = _Needs()
-        for id_ in todo:
-            needs.add(self.ledger.shard(id_))
+        for shard in readers:
+            needs.add(shard)
         again: list[tuple[str, list[str]]] = []
         for stage in reversed(earlier):
             gone = [
@@ -229,7 +264,9 @@ class _Run:
         need = open_share * sum(estimate(s.format, s.fingerprint.size).disk for s in self.job.sources)
         free = shutil.disk_usage(self.archive.root).free
         if free < need:
-            raise WorkspaceError("tile.disk-short", path=str(self.archive.root), need=_gigabytes(need), free=_gigabytes(free))
+            raise WorkspaceError(
+                "tile.disk-short", path=str(self.archive.root), need=_gigabytes(need), free=_gigabytes(free)
+            )
 
 
 class _Needs:
@@ -280,7 +317,9 @@ def _open_all(sources: Sequence[SourceRef]) -> tuple[list[SourceRef], list[Rejec
         raise SourceError("tile.sources-changed", count=len(changed), sources=names, error=changed[0][1])
     if not good:
         first = problems[0]
-        raise TilingError("tile.all-corrupt", count=len(problems), first=first.where, error=CorruptSource(first.code, **first.fields))
+        raise TilingError(
+            "tile.all-corrupt", count=len(problems), first=first.where, error=CorruptSource(first.code, **first.fields)
+        )
     return good, problems
 
 
