@@ -13,6 +13,7 @@ The tree and its thinning are described in :mod:`tiling.points.octree`, the tile
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,6 +63,10 @@ class Root:
         half = side / 2
         return (*centre, half, 0.0, 0.0, 0.0, half, 0.0, 0.0, 0.0, half)
 
+    def error(self, cell: Cell, frame: Frame) -> float:
+        """The geometric error of a cell, metres. Implicit tiling halves it by level, leaves included."""
+        return 2.0 ** (self.bits - octree.GRID - cell.level) * octree.ERROR_CELLS * frame.step
+
 
 class PointBuilder:
     """Point clouds to an additive octree with keys ``oct/{level}/{x}/{y}/{z}``."""
@@ -96,9 +101,9 @@ class PointBuilder:
     def finish(self, job: Job, results: Mapping[str, Sequence[ShardResult]]) -> Iterable[TileEntry]:
         """All tiles, coarse before fine. Raises TilingError ``points.count`` where a point is missing or there twice, ``points.empty`` for none at all."""
         entries = [tile for stage in self.stages for result in results.get(stage, ()) for tile in result.tiles]
-        read = sum(ref.count for ref in job.sources)
-        left_out = sum(result.counts.get("left_out", 0) for result in results.get("sort", ()))
-        there = sum(entry.counts.get("points", 0) for entry in entries)
+        sorts = [result.counts for result in results.get("sort", ())]
+        read, left_out = sum(counts["read"] for counts in sorts), sum(counts["left_out"] for counts in sorts)
+        there = sum(entry.counts["points"] for entry in entries)
         if read != there + left_out:
             raise TilingError("points.count", read=read, written=there, left_out=left_out)
         if not there:
@@ -115,8 +120,7 @@ class PointBuilder:
         for ref, source in opened:
             for index, part in enumerate(source.parts(settings["part_points"])):
                 spec = {
-                    "source": ref.key, "sample": [ref.fingerprint.size, ref.fingerprint.sample], "options": dict(ref.options),
-                    "place": _digest(ref.place.record()), "start": part.start, "count": part.count,
+                    "source": ref.key, "start": part.start, "count": part.count, "scratch": [],
                     "root": [*root.origin, root.bits], "layout": [[k, *v] for k, v in layout.items()],
                 }  # fmt: skip
                 yield Shard("sort", f"{ref.key}/{index}", spec, float(part.count))
@@ -125,30 +129,26 @@ class PointBuilder:
 
     def _plan_build(self, job: Job, sorts: Sequence[ShardResult]) -> Iterator[Shard]:
         """Cut the key into runs of cells with about ``chunk_points`` points; a shard says which rows of which spills it takes."""
-        settings = _settings(job)
-        outputs = [result.output for result in sorts if result.output["count"]]
-        if not outputs:
+        most = _settings(job)["chunk_points"]
+        inputs = [_Input(result.output) for result in sorts if result.output["count"]]
+        if not inputs:
             return
-        level = min(_COARSE, outputs[0]["root"][3], morton.MAX_DEPTH)
-        counted = [np.fromfile(job.scratch / f"{output['file']}.cells", _CELLS) for output in outputs]
-        prefixes, inverse = np.unique(np.concatenate([c["prefix"] for c in counted]), return_inverse=True)
-        totals = np.zeros(len(prefixes), np.int64)
-        np.add.at(totals, inverse, np.concatenate([c["count"] for c in counted]).astype(np.int64))
-        starts = [np.concatenate([[0], np.cumsum(c["count"], dtype=np.int64)]) for c in counted]
-        cells = octree.units(prefixes, totals, level, settings["chunk_points"])
-        for number, run in enumerate(_runs(cells, settings["chunk_points"])):
+        level = min(_COARSE, _root(inputs[0].output).depth)
+        prefixes, inverse = np.unique(np.concatenate([i.prefixes for i in inputs]), return_inverse=True)
+        counts = np.bincount(inverse, np.concatenate([np.diff(i.starts) for i in inputs])).astype(np.int64)
+        for number, run in enumerate(_runs(octree.units(prefixes, counts, level, most), most)):
             low, high = run[0][0].keys(level)[0], run[-1][0].keys(level)[1]
-            inputs = []
-            for output, count, start in zip(outputs, counted, starts, strict=True):
-                a, b = np.searchsorted(count["prefix"], np.array([low, high], np.uint64)).tolist()
-                if start[b] > start[a]:
-                    inputs.append([output["file"], output["count"], int(start[a]), int(start[b])])
-            yield self._shard("build", number, outputs[0], [[c.level, c.prefix] for c, _ in run], inputs, [])
+            taken = [
+                (i.output, low_row, high_row)
+                for i in inputs
+                for low_row, high_row in [i.rows(low, high)]
+                if high_row > low_row
+            ]
+            yield _grow_shard("build", number, [[c.level, c.prefix] for c, _ in run], taken, [])
 
     def _plan_join(self, job: Job, stage: str, done: Mapping[str, Sequence[ShardResult]]) -> Iterator[Shard]:
         """Group the candidates of the stage before under common ancestors; the last stage takes them all."""
-        settings = _settings(job)
-        before = [r.output for r in done[self.stages[self.stages.index(stage) - 1]] if r.output.get("cells")]
+        before = [r.output for r in done[self.stages[self.stages.index(stage) - 1]] if "cells" in r.output]
         if not before:
             return
         fixed = [
@@ -157,33 +157,61 @@ class PointBuilder:
             for level, prefix, count, grown in output["cells"]
         ]
         level = max(cell.level for cell, *_ in fixed)
-        most = settings["chunk_points"] if stage != JOINS[-1] else sum(count for _, count, *_ in fixed)
-        prefixes = np.array([cell.keys(level)[0] for cell, *_ in fixed], np.uint64)
-        cells = octree.units(prefixes, np.array([count for _, count, *_ in fixed], np.int64), level, most)
-        position = 0
-        for number, run in enumerate(_runs(cells, most)):
-            high = run[-1][0].keys(level)[1]
-            mine = []
-            while position < len(fixed) and fixed[position][0].keys(level)[0] < high:
-                mine.append(fixed[position])
-                position += 1
-            inputs = {output["file"]: [output["file"], output["count"], 0, output["count"]] for *_, output in mine}
-            yield self._shard(
-                stage, number, mine[0][3], [[c.level, c.prefix] for c, _ in run], list(inputs.values()),
+        counts = np.array([count for _, count, *_ in fixed], np.int64)
+        most = int(counts.sum()) if stage == JOINS[-1] else _settings(job)["chunk_points"]
+        starts = np.array([cell.keys(level)[0] for cell, *_ in fixed], np.uint64)
+        for number, run in enumerate(_runs(octree.units(starts, counts, level, most), most)):
+            ends = np.array([run[0][0].keys(level)[0], run[-1][0].keys(level)[1]], np.uint64)
+            first, last = np.searchsorted(starts, ends).tolist()
+            mine = fixed[first:last]
+            files = {output["scratch"][0]: (output, 0, output["count"]) for *_, output in mine}
+            yield _grow_shard(
+                stage, number, [[c.level, c.prefix] for c, _ in run], list(files.values()),
                 [[c.level, c.prefix, grown] for c, _, grown, _ in mine],
             )  # fmt: skip
 
-    def _shard(
-        self,
-        stage: str,
-        number: int,
-        like: Mapping[str, Any],
-        cells: list[list[int]],
-        inputs: list[list[Any]],
-        fixed: list[list[Any]],
-    ) -> Shard:
-        spec = {"root": like["root"], "layout": like["layout"], "cells": cells, "inputs": inputs, "fixed": fixed}
-        return Shard(stage, f"{number:06}", spec, float(sum(hi - lo for *_, lo, hi in inputs)))
+    def tileset(self, job: Job, results: Mapping[str, Sequence[ShardResult]]) -> Mapping[str, Any]:
+        """See :class:`tiling.builder.Builder`."""
+        root = _root(results["sort"][0].output)
+        top = Cell(0, 0)
+        return {
+            "scheme": "implicit-octree", "refine": "ADD", "root_box": root.box(top, job.frame), "root_error": root.error(top, job.frame),
+        }  # fmt: skip
+
+
+class _Input:
+    """A sorted part, as planning sees it: how many of its rows lie in each coarse cell."""
+
+    def __init__(self, output: Mapping[str, Any]) -> None:
+        self.output = output
+        cells = np.frombuffer(base64.b64decode(output["cells"]), _CELLS)
+        self.prefixes = cells["prefix"].astype(np.uint64)
+        self.starts = np.concatenate([[0], np.cumsum(cells["count"], dtype=np.int64)])
+
+    def rows(self, low: int, high: int) -> tuple[int, int]:
+        """The rows with prefixes from ``low`` to below ``high``."""
+        first, last = np.searchsorted(self.prefixes, np.array([low, high], np.uint64))
+        return int(self.starts[first]), int(self.starts[last])
+
+
+_CELLS = np.dtype([("prefix", "<u4"), ("count", "<u4")])
+
+
+def _grow_shard(
+    stage: str,
+    number: int,
+    cells: list[list[int]],
+    inputs: Sequence[tuple[Mapping[str, Any], int, int]],
+    fixed: list[list[Any]],
+) -> Shard:
+    """A shard of build or join: its cells, the rows it takes of which files, and the cells that have nodes below them already."""
+    like = inputs[0][0]
+    spec = {
+        "sources": sorted({key for output, *_ in inputs for key in output["sources"]}), "root": like["root"], "layout": like["layout"],
+        "cells": cells, "fixed": fixed, "scratch": [output["scratch"][0] for output, *_ in inputs],
+        "rows": [[output["count"], low, high] for output, low, high in inputs],
+    }  # fmt: skip
+    return Shard(stage, f"{number:06}", spec, float(sum(high - low for _, low, high in inputs)))
 
 
 def root_cube(sources: Sequence[SourceRef], frame: Frame) -> Root:
@@ -218,7 +246,7 @@ def spill_layout(schemas: Sequence[PointSchema], more: Sequence[str]) -> dict[st
 
     Raises TilingError ``points.no-attribute`` where no source has one that was asked for.
     """
-    layout: dict[str, tuple[str, int]] = {"key": ("<u8", 1), **{axis: ("<u4", 1) for axis in _AXES}}
+    layout: dict[str, tuple[str, int]] = {"key": ("<u8", 1), **dict.fromkeys(_AXES, ("<u4", 1))}
     for name in dict.fromkeys([*DEFAULT_ATTRIBUTES, *more]):
         found = [schema[name] for schema in schemas if name in schema]
         if not found and name in DEFAULT_ATTRIBUTES:
@@ -231,7 +259,6 @@ def spill_layout(schemas: Sequence[PointSchema], more: Sequence[str]) -> dict[st
     return layout
 
 
-_CELLS = np.dtype([("prefix", "<u8"), ("count", "<u4")])
 _FILL = {"rgb": 255}
 """What points of sources without an attribute get; 0 for others."""
 
@@ -240,10 +267,7 @@ def _sort(job: Job, spec: Mapping[str, Any]) -> ShardResult:
     """Read, place, sort and spill one part."""
     ref = next(source for source in job.sources if source.key == spec["source"])
     source = cast("PointSource", importers.open_source(ref))
-    *origin, bits = spec["root"]
-    root = Root((origin[0], origin[1], origin[2]), bits)
-    layout = _layout(spec)
-    name = _digest([job.frame.record(), spec])
+    root, layout = _root(spec), _layout(spec)
     low, high = (np.array(corner) for corner in source.bounds)
     place = local_map(ref.place, job.frame, low, high)
     columns = {
@@ -268,22 +292,22 @@ def _sort(job: Job, spec: Mapping[str, Any]) -> ShardResult:
         problems.append((error.code, {**error.fields, "file": ref.key}))
     if count < read:
         problems.append(("points.outside", {"file": ref.key, "count": read - count}))
-    spill = Spill(job.scratch / f"{name}.sorted", count, layout)
-    spill.path.parent.mkdir(parents=True, exist_ok=True)
+    name = _digest(spec) + ".sorted"
     keys = _keys([columns[axis][:count] for axis in _AXES], root)
     order = morton.order(keys)
     keys = keys.take(order)
-    prefixes, counts = np.unique(keys >> np.uint64(3 * max(0, root.depth - _COARSE)), return_counts=True)
-    cells = np.empty(len(prefixes), _CELLS)
-    cells["prefix"], cells["count"] = prefixes, counts
-    draft = spill.path.with_suffix(".sorted.cells.tmp")
-    cells.tofile(draft)
-    draft.replace(spill.path.with_suffix(".sorted.cells"))
-    spill.write({"key": keys, **{k: column[:count].take(order, axis=0) for k, column in columns.items()}})
-    return ShardResult(
-        output={"file": spill.path.name, "count": count, "root": spec["root"], "layout": spec["layout"]},
-        counts={"read": count, "left_out": spec["count"] - count}, problems=problems,
-    )  # fmt: skip
+    Spill(job.scratch / name, count, layout).write(
+        {"key": keys, **{k: column[:count].take(order, axis=0) for k, column in columns.items()}}
+    )
+    coarse = (keys >> np.uint64(3 * max(0, root.depth - _COARSE))).astype(np.uint32)
+    firsts = np.flatnonzero(np.diff(coarse, prepend=coarse[:1] + np.uint32(1)))
+    cells = np.empty(len(firsts), _CELLS)
+    cells["prefix"], cells["count"] = coarse[firsts], np.diff(firsts, append=count)
+    output = {
+        "scratch": [name], "sources": [ref.key], "count": count, "cells": base64.b64encode(cells.tobytes()).decode("ascii"),
+        "root": spec["root"], "layout": spec["layout"],
+    }  # fmt: skip
+    return ShardResult((), output, {"read": spec["count"], "left_out": spec["count"] - count}, problems)
 
 
 def _beyond(batch: Points, low: F64, high: F64) -> bool:
@@ -338,19 +362,17 @@ class _Grower:
         self.job = job
         self.shard = shard
         self.sink = sink
-        *origin, bits = shard.spec["root"]
-        self.root = Root((origin[0], origin[1], origin[2]), bits)
+        self.root = _root(shard.spec)
         self.layout = _layout(shard.spec)
         settings = _settings(job)
         self.rules = Octree(self.root.depth, settings["tile_points"])
         self.compression: content.Compression = settings["compression"]
-        self.error = octree.ERROR_CELLS * 2.0 ** (bits - octree.GRID) * job.frame.step
         self.tiles: list[TileEntry] = []
 
     def run(self) -> ShardResult:
         """Do the shard."""
         spec = self.shard.spec
-        columns = _gather(self.job.scratch, spec["inputs"], self.layout)
+        columns = _gather(self.job.scratch, spec, self.layout)
         keys = columns["key"]
         fixed = {Cell(level, prefix): bool(grown) for level, prefix, grown in spec["fixed"]}
         candidates: list[NDArray[np.intp]] = []
@@ -370,11 +392,13 @@ class _Grower:
         if cells[0][0] == 0:
             return ShardResult(self.tiles, {}, self._counts())
         rows = np.concatenate(candidates)
-        name = _digest([self.job.frame.record(), dict(self.job.settings), self.shard.stage, dict(spec)]) + ".candidates"
+        name = f"{_digest([self.shard.stage, spec])}.candidates"
         Spill(self.job.scratch / name, len(rows), self.layout).write(
             {k: column.take(rows, axis=0) for k, column in columns.items()}
         )
-        output = {"file": name, "count": len(rows), "cells": cells, "root": spec["root"], "layout": spec["layout"]}
+        output = {
+            "scratch": [name], "sources": spec["sources"], "count": len(rows), "cells": cells, "root": spec["root"], "layout": spec["layout"],
+        }  # fmt: skip
         return ShardResult(self.tiles, output, self._counts())
 
     def _counts(self) -> dict[str, int]:
@@ -395,16 +419,17 @@ class _Grower:
         self.tiles.append(
             TileEntry(
                 key=_key(cell.level, at), parent=_key(cell.level - 1, [v >> 1 for v in at]) if cell.level else None,
-                box=self.root.box(cell, frame), geometric_error=self.error / 2**cell.level, refine="ADD", content=ref,
+                box=self.root.box(cell, frame), geometric_error=self.root.error(cell, frame), refine="ADD", content=ref,
                 counts={"points": len(node.rows)},
             )
         )  # fmt: skip
 
 
-def _gather(scratch: Path, inputs: Sequence[Sequence[Any]], layout: Mapping[str, tuple[str, int]]) -> Columns:
-    """The named rows of several spills as one, in key order; equal keys in the order of the inputs."""
+def _gather(scratch: Path, spec: Mapping[str, Any], layout: Mapping[str, tuple[str, int]]) -> Columns:
+    """The rows a shard takes of several spills as one, in key order; equal keys in the order of the files."""
     parts = [
-        Spill(scratch / file, count, layout).read([(low, high)], list(layout)) for file, count, low, high in inputs
+        Spill(scratch / name, count, layout).read(low, high)
+        for name, (count, low, high) in zip(spec["scratch"], spec["rows"], strict=True)
     ]
     if len(parts) == 1:
         return parts[0]
@@ -438,6 +463,11 @@ def _key(level: int, at: Sequence[int]) -> str:
 
 def _numbers(key: str) -> tuple[int, ...]:
     return tuple(int(part) for part in key.split("/")[1:])
+
+
+def _root(record: Mapping[str, Any]) -> Root:
+    x, y, z, bits = record["root"]
+    return Root((x, y, z), bits)
 
 
 def _layout(spec: Mapping[str, Any]) -> dict[str, tuple[str, int]]:

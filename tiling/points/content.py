@@ -58,7 +58,8 @@ def path_order(position: Sequence[U32]) -> NDArray[np.intp]:
     # The row number in the lowest bits makes keys different and comes out sorted: no index array is needed, and ties are settled.
     key = key << np.uint64(16) | np.arange(count, dtype=np.uint64)
     key.sort()
-    return (key & np.uint64(0xFFFF)).astype(np.intp)
+    path: NDArray[np.intp] = (key & np.uint64(0xFFFF)).astype(np.intp)
+    return path
 
 
 _STRIP = 1.5
@@ -79,10 +80,10 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
         writer.extension("KHR_mesh_quantization", required=True)
     else:
         exponent = max(0, span.bit_length() - 24)
-        attributes["POSITION"] = _add_integers(
-            writer, np.stack([_mantissa(axis, exponent) for axis in local]), exponent, compression
-        )
-        origin = [start + (_MIDDLE << exponent) for start in origin]
+        middle = _MIDDLE if span >= _MIDDLE else 0
+        mantissas = np.stack([_mantissa(axis, exponent, middle) for axis in local])
+        attributes["POSITION"] = _add_integers(writer, mantissas, exponent, compression)
+        origin = [start + (middle << exponent) for start in origin]
     properties: dict[str, Any] = {}
     semantics: dict[str, Any] = {}
     for name, column in tile.columns.items():
@@ -136,11 +137,11 @@ def _add_compressed(writer: GlbWriter, rows: NDArray[Any], *, normalized: bool =
     return writer.encoded_vertices(_lanes(rows), rows.dtype.str[1:], len(rows), normalized=normalized, bounds=limits)
 
 
-def _mantissa(axis: U32, exponent: int) -> NDArray[np.int32]:
-    """Steps from a tile's lower corner to 24-bit integers about its middle, rounded to ``2**exponent`` steps."""
+def _mantissa(axis: U32, exponent: int, middle: int) -> NDArray[np.int32]:
+    """Steps from a tile's lower corner to signed 24-bit integers, rounded to ``2**exponent`` steps, ``middle`` taken off."""
     if exponent:
         axis = np.minimum((axis + np.uint32(1 << exponent >> 1)) >> np.uint32(exponent), np.uint32(2 * _MIDDLE - 1))
-    return axis.view(np.int32) - np.int32(_MIDDLE)
+    return axis.view(np.int32) - np.int32(middle)
 
 
 def _add_integers(writer: GlbWriter, rows: NDArray[np.int32], exponent: int, compression: Compression) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ Layout = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Spill:
-    """Columns one after another in a file: ``key``, ``position``, then the attributes, as ``layout`` says."""
+    """Columns one after another in a file: ``key``, ``x``, ``y``, ``z``, then the attributes, as ``layout`` says."""
 
     path: Path
     count: int
@@ -34,35 +34,17 @@ class Spill:
                 file.write(column.data.cast("B") if column.size else b"")
         draft.replace(self.path)
 
-    def read(self, ranges: Sequence[tuple[int, int]], names: Sequence[str]) -> Columns:
-        """Rows of some columns, several ranges joined in their order."""
+    def read(self, low: int, high: int) -> Columns:
+        """The rows ``low``..``high`` of all columns. Raises EOFError where the file is shorter than it should be."""
         out: Columns = {}
-        total = sum(hi - lo for lo, hi in ranges)
+        start = 0
         with self.path.open("rb") as file:
-            start = 0
             for name, (dtype, components) in self.layout.items():
                 width = np.dtype(dtype).itemsize * components
-                if name in names:
-                    column = np.empty(total * components, dtype)
-                    at = 0
-                    for lo, hi in ranges:
-                        file.seek(start + lo * width)
-                        at += _fill(file, column[at : at + (hi - lo) * components])
-                    out[name] = column.reshape(total, components) if components > 1 else column
+                column = np.empty((high - low, components) if components > 1 else high - low, dtype)
+                file.seek(start + low * width)
+                if column.size and file.readinto(column.data.cast("B")) != column.nbytes:
+                    raise EOFError(f"{self.path.name} is shorter than it should be")
+                out[name] = column
                 start += self.count * width
         return out
-
-    def column(self, name: str) -> NDArray[Any]:
-        """A read-only memory map of a one-component column."""
-        start = 0
-        for other, (dtype, components) in self.layout.items():
-            if other == name:
-                return np.memmap(self.path, dtype, "r", start, (self.count,))
-            start += self.count * np.dtype(dtype).itemsize * components
-        raise KeyError(name)
-
-
-def _fill(file: Any, column: NDArray[Any]) -> int:
-    if column.size and file.readinto(column.data.cast("B")) != column.nbytes:
-        raise EOFError(f"{file.name} is shorter than it should be")
-    return int(column.size)

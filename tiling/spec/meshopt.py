@@ -148,7 +148,7 @@ def decode_vertex_buffer(data: bytes, count: int, stride: int) -> U8:
             position += len(header)
             if position > end:
                 raise ValueError("the stream ends inside a block")
-            modes = (header[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3).reshape(-1)[:groups]
+            modes: U8 = (header[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3).reshape(-1)[:groups].astype(np.uint8)
             out: U8 = deltas[k, start : start + groups * _GROUP]
             if modes.any():
                 position = _decode_groups(stream, position, end, modes, out)
@@ -163,7 +163,8 @@ def decode_vertex_buffer(data: bytes, count: int, stride: int) -> U8:
 def decode_exponential(values: U8) -> NDArray[np.float32]:
     """The EXPONENTIAL filter: uint8[n, 4 k] holding int32 (8 bits exponent, 24 bits mantissa, both signed) to float32[n, k]."""
     words = np.ascontiguousarray(values).view("<i4")
-    return np.ldexp((words << 8 >> 8).astype(np.float32), words >> 24)
+    values_out: NDArray[np.float32] = np.ldexp((words << 8 >> 8).astype(np.float32), words >> 24)
+    return values_out
 
 
 def _decode_groups(stream: U8, position: int, end: int, modes: U8, out: U8) -> int:

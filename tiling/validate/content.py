@@ -71,10 +71,11 @@ def check_glb(data: bytes, task: Task) -> Result:
     """Check one glb. Never raises for what is in it."""
     result = Result(counts={"points": 0, "vertices": 0, "triangles": 0})
     try:
-        document = glb.parse(data)
-        result.issues.extend(Issue(code, task.path, task.tile, fields) for code, fields in _structure(document))
-        if not any(issue.severity == "error" for issue in result.issues):
-            _place(document, task, result)
+        with np.errstate(all="ignore"):
+            document = glb.parse(data)
+            result.issues.extend(Issue(code, task.path, task.tile, fields) for code, fields in _structure(document))
+            if not any(issue.severity == "error" for issue in result.issues):
+                _place(document, task, result)
     except BROKEN as error:
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         result.issues.append(Issue("glb-broken", task.path, task.tile, {"reason": reason[:300]}))
@@ -201,6 +202,8 @@ def _place(document: Glb, task: Task, result: Result) -> None:
             if accessor.get("normalized"):
                 values = np.maximum(values / FULL_SCALE[accessor["componentType"]], -1.0)
             points = volumes.transform(Y_UP_TO_Z_UP @ matrix, values)
+            if not (np.abs(points) < 1e50).all():
+                raise ValueError("the nodes' matrices take positions beyond all numbers")
             low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
             if task.volume is not None:
                 farthest = max(farthest, task.volume.excess(points, task.world))
@@ -260,7 +263,7 @@ def _matrix(node: Mapping[str, Any]) -> F64:
 
 
 def _decodable(document: Glb, accessor: Mapping[str, Any]) -> bool:
-    """Whether the values can be read here: in the file itself, not sparse, not Draco, meshopt only for attributes without filter."""
+    """Whether the values can be read here: in the file itself, not sparse, not Draco, meshopt only for attributes with a filter that is undone here."""
     if "bufferView" not in accessor or "sparse" in accessor:
         return False
     view = document.json["bufferViews"][accessor["bufferView"]]
@@ -268,7 +271,7 @@ def _decodable(document: Glb, accessor: Mapping[str, Any]) -> bool:
     if extension is not None:
         return bool(
             extension["mode"] == "ATTRIBUTES"
-            and extension.get("filter", "NONE") == "NONE"
+            and extension.get("filter", "NONE") in glb.FILTERS
             and _inside(document, extension["buffer"])
         )
     return _inside(document, view["buffer"])

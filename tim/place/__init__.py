@@ -1,7 +1,7 @@
 """Where things are: CRS, datum and height as one typed, stored record, and the frame tiles are built in.
 
-Three steps, each shown in the placing report: (a) source CRS to its own datum, (b) own datum to WGS 84, (c) height to the WGS 84
-ellipsoid, by us alone. Targets are EPSG:4979 (degrees, metres) and EPSG:4978 (geocentric metres).
+Three steps, each shown in the placing report: (a) source CRS to its own datum, (b) own datum to WGS 84, (c) height to
+the WGS 84 ellipsoid, by us alone. Targets are EPSG:4979 (degrees, metres) and EPSG:4978 (geocentric metres).
 """
 
 from tim.place.frame import Frame

@@ -1,8 +1,8 @@
 """Step (a): a source CRS as text, and its conversion to longitude and latitude on its own datum.
 
-Only *conversions* happen here: inverse map projections and the change between geocentric and geodetic coordinates, which are exact.
-No datum is changed, no height is touched: heights pass through as found, except that geocentric and local Cartesian
-coordinates have a height on their own ellipsoid only after the conversion.
+Only *conversions* happen here: inverse map projections and the change between geocentric and geodetic coordinates,
+which are exact. No datum is changed, no height is touched: heights pass through as found, except that geocentric and
+local Cartesian coordinates have a height on their own ellipsoid only after the conversion.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from tim.place.frame import Frame
 Kind = Literal["projected", "geographic", "geocentric", "enu", "pipeline"]
 
 Conversion = Callable[[F64], F64]
-"""float64[n, 3] native to longitude, latitude (degrees, own datum, Greenwich) and the height as found (or on the own ellipsoid)."""
+"""float64[n, 3] native to longitude, latitude (degrees, own datum, Greenwich) and the height as found (or on the own
+ellipsoid)."""
 
 _ENU = re.compile(r"ENU\s*:\s*([^,]+),([^,]+)(?:,([^,]+))?\s*", re.IGNORECASE)
 _CODE = re.compile(r"(?:[A-Za-z]+:)?\d+")
@@ -47,7 +48,8 @@ class SourceCrs:
     vertical: CRS | None
     """The vertical part of a compound CRS."""
     ellipsoidal: float | None
-    """Metres per unit of a height that by its definition is on the own ellipsoid; ``None`` where the CRS has no such height."""
+    """Metres per unit of a height that by its definition is on the own ellipsoid; ``None`` where the CRS has no such
+    height."""
     file: DatumFile | None = None
     """The file that holds the definition, where it was named and not given as text."""
     claimed: str = ""
@@ -64,7 +66,8 @@ class SourceCrs:
 def parse(text: str, file: DatumFile | None = None) -> SourceCrs:
     """Take a CRS apart: ``EPSG:n``, ``EPSG:n+m``, WKT 1 or 2, PROJ string, PROJ pipeline, ``ENU:lat,lon[,height]``.
 
-    Raises PlaceError ``place.crs-unreadable`` where it is none of these or of a kind that says no place (engineering, temporal).
+    Raises PlaceError ``place.crs-unreadable`` where it is none of these or of a kind that says no place (engineering,
+    temporal).
     """
     text = text.replace("\r\n", "\n").strip().strip("\0")
     shown = f"@{file.name}" if file else text
@@ -107,11 +110,12 @@ def _take_apart(crs: CRS, text: str, shown: str, file: DatumFile | None) -> Sour
     operation = crs.coordinate_operation if crs.is_bound else None
     towgs84 = tuple(float(v) for v in operation.towgs84) if operation else ()
     crs = _unbound(crs)
-    if not (crs.is_geocentric or crs.is_projected or crs.is_geographic):
+    geocentric = _is_geocentric(crs)
+    if not (geocentric or crs.is_projected or crs.is_geographic):
         raise PlaceError("place.crs-unreadable", crs=_short(shown), reason=f"{crs.type_name}")
     ellipsoidal = None
-    kind: Kind = "geocentric" if crs.is_geocentric else "projected" if crs.is_projected else "geographic"
-    if crs.is_geocentric:
+    kind: Kind = "geocentric" if geocentric else "projected" if crs.is_projected else "geographic"
+    if geocentric:
         ellipsoidal = 1.0
     elif len(crs.axis_info) == 3:
         ellipsoidal = crs.axis_info[2].unit_conversion_factor
@@ -132,6 +136,14 @@ def _take_apart(crs: CRS, text: str, shown: str, file: DatumFile | None) -> Sour
     )
 
 
+def _is_geocentric(crs: CRS) -> bool:
+    """PROJ sees a geocentric CRS only by the standard names of its axes; a Cartesian geodetic CRS can be nothing
+    else."""
+    return crs.is_geocentric or (
+        crs.type_name == "Geodetic CRS" and crs.to_json_dict()["coordinate_system"]["subtype"] == "Cartesian"
+    )
+
+
 def _unbound(crs: CRS) -> CRS:
     return crs.source_crs if crs.is_bound and crs.source_crs is not None else crs
 
@@ -148,7 +160,8 @@ def _shortest(crs: CRS) -> str:
 def conversion(text: str) -> Conversion:
     """The conversion of one CRS; cached per process, because PROJ objects are dear to make and do not pickle.
 
-    The function raises PlaceError ``place.outside-domain`` where a coordinate has no longitude and latitude in this CRS.
+    The function raises PlaceError ``place.outside-domain`` where a coordinate has no longitude and latitude in this
+    CRS.
     """
     if match := _ENU.fullmatch(text):
         lat, lon, height = _enu_numbers(match, text)
@@ -169,10 +182,11 @@ def has_own_height(text: str) -> bool:
 
 
 def whole_pipeline(definition: str, step: str) -> str:
-    """The PROJ operation ``step`` from degrees to degrees: a bare Helmert step gets the way to geocentric and back around it.
+    """The PROJ operation ``step`` from degrees to degrees: a bare Helmert step gets the way to geocentric and back
+    around it.
 
-    ``definition``: the CRS whose own ellipsoid the geocentric coordinates are on; ``towgs84`` means the parameters it carries.
-    A pipeline is returned as it is.
+    ``definition``: the CRS whose own ellipsoid the geocentric coordinates are on; ``towgs84`` means the parameters it
+    carries. A pipeline is returned as it is.
     """
     step = " ".join(step.split())
     source = _parsed(definition)
@@ -260,7 +274,8 @@ def _horizontal(crs: CRS) -> Conversion:
     own = own.to_2d()
     degrees = float(np.degrees(own.axis_info[0].unit_conversion_factor))
     shift = _greenwich(crs)
-    # Between a CRS and its own geodetic CRS there is one operation, the conversion; ballpark steps are forbidden anyway.
+    # Between a CRS and its own geodetic CRS there is one operation, the conversion; ballpark steps are forbidden
+    # anyway.
     transformer = Transformer.from_crs(crs, own, always_xy=True, allow_ballpark=False) if crs.is_projected else None
 
     def convert(xyz: F64) -> F64:

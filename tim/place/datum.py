@@ -1,7 +1,8 @@
-"""Step (b): from a CRS's own datum to WGS 84, by an explicit table or by an operation somebody names; never by a default.
+"""Step (b): from a CRS's own datum to WGS 84, by an explicit table or by an operation somebody names; never by a
+default.
 
-PROJ's default for a datum without grids is the first operation it finds: Beijing 1954 in Hubei gets a shift made for an offshore
-basin and lands 53 m off, without a word.
+PROJ's default for a datum without grids is the first operation it finds: Beijing 1954 in Hubei gets a shift made for
+an offshore basin and lands 53 m off, without a word.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ class Equivalent:
 
     name: str
     accuracy: float
-    """Metres: what the EPSG dataset states for its null transformation; for CGCS2000 and ITRF see :data:`EQUIVALENT`."""
+    """Metres: what the EPSG dataset states for its null transformation; for CGCS2000 and ITRF see
+    :data:`EQUIVALENT`."""
     pattern: str
-    """Regular expression for the whole normalised datum name: lower case, letters and digits only, a leading ``d`` of ESRI dropped."""
+    """Regular expression for the whole normalised datum name: lower case, letters and digits only, a leading ``d`` of
+    ESRI dropped."""
 
 
 EQUIVALENT = (
@@ -74,7 +77,8 @@ def datum_name(crs: CRS) -> str:
 
 
 def equivalent(crs: CRS) -> Equivalent | None:
-    """The table's entry for a CRS's datum; ``None`` where it has none, or where the ellipsoid gives the name the lie."""
+    """The table's entry for a CRS's datum; ``None`` where it has none, or where the ellipsoid gives the name the
+    lie."""
     major, inverse = shape_of(crs)
     if abs(major - 6378137) > 1e-3 or abs(inverse - 298.2572) > 1e-3:
         return None
@@ -84,6 +88,13 @@ def equivalent(crs: CRS) -> Equivalent | None:
             if re.fullmatch(entry.pattern, name):
                 return entry
     return None
+
+
+def same_datum(one: CRS, other: CRS) -> bool:
+    """Whether two CRSs have one datum, under one name or two spellings of the table."""
+    return datum_name(one) == datum_name(other) or (
+        equivalent(one) is not None and equivalent(one) == equivalent(other)
+    )
 
 
 def datum_step(source: SourceCrs, named: str | None, box: Box2) -> Datum:
@@ -124,7 +135,8 @@ def datum_remarks(source: SourceCrs, datum: Datum) -> list[tuple[str, dict[str, 
 def operation(source: SourceCrs, named: str, box: Box2) -> Datum:
     """A datum step by name: ``EPSG:n`` or the name of a coordinate operation, a PROJ operation, or ``@file`` with one.
 
-    Raises PlaceError ``place.operation-unknown``, ``place.operation-elsewhere`` (its area of use does not hold the data).
+    Raises PlaceError ``place.operation-unknown``, ``place.operation-elsewhere`` (its area of use does not hold the
+    data).
     """
     if source.crs is None:
         raise PlaceError("place.operation-unknown", operation=named, crs=source.name, operations="-")

@@ -1,4 +1,5 @@
-"""Datum files: geoid grids and transform definitions, named by file name and hash so that a place means the same on every machine."""
+"""Datum files: geoid grids and transform definitions, named by file name and hash so that a place means the same on
+every machine."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class DatumFile:
             ) from None
 
     def locate(self) -> Path:
-        """Where the file is on this machine: the path it was found at, or a datum folder. Its bytes are checked against the hash.
+        """Where the file is on this machine: the path it was found at, or a datum folder. Its bytes are checked
+        against the hash.
 
         Raises PlaceError ``place.file-missing`` or ``place.file-changed``.
         """
@@ -60,7 +62,8 @@ class DatumFile:
 
 
 def folders() -> Iterator[Path]:
-    """Where datum files are looked for: ``$TIM_DATUM_DIR`` (several, as in PATH), PROJ's user folder, PROJ's data folders."""
+    """Where datum files are looked for: ``$TIM_DATUM_DIR`` (several, as in PATH), PROJ's user folder, PROJ's data
+    folders."""
     for text in os.environ.get("TIM_DATUM_DIR", "").split(os.pathsep):
         if text:
             yield Path(text)

@@ -13,7 +13,8 @@ from tim.place import ellipsoid
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A right-handed Cartesian frame tangent to the ellipsoid: x east, y north, z up, metres; fixed when a dataset is made.
+    """A right-handed Cartesian frame tangent to the ellipsoid: x east, y north, z up, metres; fixed when a dataset is
+    made.
 
     It is Cartesian, not a map: 100 km from the origin the ground lies 785 m below z = 0, and nothing is distorted.
     """
@@ -24,7 +25,8 @@ class Frame:
     height: float
     """Ellipsoidal metres of the origin."""
     step: float
-    """The lattice: a power of two in metres. Positions in tiles are whole multiples of it, so neighbours meet exactly."""
+    """The lattice: a power of two in metres. Positions in tiles are whole multiples of it, so neighbours meet
+    exactly."""
 
     def __post_init__(self) -> None:
         mantissa, _ = np.frexp(self.step)

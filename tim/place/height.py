@@ -24,7 +24,8 @@ class Height:
     """Step (c): from the height as found to the height on the WGS 84 ellipsoid."""
 
     method: Literal["ellipsoid", "constant", "grid"]
-    """``ellipsoid``: it is one already, on the *target* ellipsoid. ``constant`` and ``grid``: a separation is added to reach it."""
+    """``ellipsoid``: it is one already, on the *target* ellipsoid. ``constant`` and ``grid``: a separation is added
+    to reach it."""
     name: str
     """``ellipsoid``, ``+12.3 m``, ``egm96``, or the grid's file name."""
     offset: float = 0.0
@@ -60,7 +61,8 @@ class Height:
 
 @dataclass(frozen=True, slots=True)
 class SeparationGrid:
-    """A geoid (or any separation surface) on a regular lattice of longitude and latitude; bilinear between its nodes."""
+    """A geoid (or any separation surface) on a regular lattice of longitude and latitude; bilinear between its
+    nodes."""
 
     name: str
     south: float
@@ -105,7 +107,8 @@ class SeparationGrid:
 def read_grid(file: DatumFile) -> SeparationGrid:
     """The grid of a datum file, cached per process.
 
-    Raises PlaceError ``place.file-missing``, ``place.file-changed``, ``place.grid-format`` (neither of the formats read),
+    Raises PlaceError ``place.file-missing``, ``place.file-changed``, ``place.grid-format`` (neither of the formats
+    read),
     ``place.grid-corrupt``.
     """
     return _read(file.locate(), file.name)
@@ -121,7 +124,8 @@ def _read(path: Path, name: str) -> SeparationGrid:
 
 
 def _read_gtx(path: Path, name: str) -> SeparationGrid:
-    """NOAA VDatum gtx: big-endian; south, west, step north, step east (float64), rows, columns (int32), float32 from the south west."""
+    """NOAA VDatum gtx: big-endian; south, west, step north, step east (float64), rows, columns (int32), float32 from
+    the south west."""
     data = path.read_bytes()
     if len(data) < 40:
         raise PlaceError("place.grid-corrupt", grid=name, reason=f"{len(data)} bytes")

@@ -1,11 +1,13 @@
-"""Fast placing: native coordinates to the dataset frame by a polynomial whose error is measured, or exactly where it is not small.
+"""Fast placing: native coordinates to the dataset frame by a polynomial whose error is measured, or exactly where it
+is not small.
 
-A map projection followed by a rigid motion is smooth at the scale of the Earth, and linear in height: a place on the ellipsoid plus
-the height times the normal there. So frame = P(x, y) + z·Q(x, y), and over a few kilometres P of degree 2 or 3 and Q of degree 1 follow it to
-micrometres.
+A map projection followed by a rigid motion is smooth at the scale of the Earth, and linear in height: a place on the
+ellipsoid plus the height times the normal there. So frame = P(x, y) + z·Q(x, y), and over a few kilometres P of
+degree 2 or 3 and Q of degree 1 follow it to micrometres.
 
-The polynomial is evaluated by elementwise products and sums in a fixed order, never by a matrix product: each IEEE operation rounds
-one way only, so a vertex gives the same bits in every batch, on every worker and on every machine.
+The polynomial is evaluated by elementwise products and sums in a fixed order, never by a matrix product: each IEEE
+operation rounds one way only, so with the same coefficients a vertex gives the same bits in every batch, on every
+worker and on every machine.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from tim.place.frame import Frame
 from tim.place.place import Place
 
 _BLOCK = 8192
-"""Points evaluated at once: a dozen columns of them stay in the second-level cache, and the cost of a numpy call is spread."""
+"""Points evaluated at once: a dozen columns of them stay in the second-level cache, and the cost of a numpy call is
+spread."""
 _DEGREES = ((1, 0), (2, 1), (3, 1), (3, 2), (4, 2), (5, 3), (6, 4))
 """Degrees of P and Q, cheapest first."""
-_ROUND = 2.0**24
-"""Coefficients are multiples of 1/16 µm: the last bits of the exact way, which differ between machines, do not reach them."""
+_GRAINS = 32
+"""Coefficients are multiples of a power of two just below tolerance / _GRAINS: the last bits of the exact way, which
+may differ from processor to processor, hardly ever reach them."""
 
 Triple = tuple[float, float, float]
 
@@ -48,8 +52,8 @@ class LocalMap(ABC):
 def local_map(place: Place, frame: Frame, low: F64, high: F64, tolerance: float = 1e-4) -> LocalMap:
     """The cheapest map from ``place`` to ``frame`` good to ``tolerance`` metres over the native box ``low``..``high``.
 
-    The polynomial is fitted on a Chebyshev lattice and checked on another; where it misses the tolerance the map is exact.
-    It depends only on the arguments, so two workers that share a box share the map.
+    The polynomial is fitted on a Chebyshev lattice and checked on another; where it misses the tolerance the map is
+    exact. It depends only on the arguments, so two workers that share a box share the map.
     Raises PlaceError where a corner of the box has no place.
     """
     centre = (np.asarray(low, float) + np.asarray(high, float)) / 2
@@ -61,17 +65,16 @@ def local_map(place: Place, frame: Frame, low: F64, high: F64, tolerance: float 
     at = _check_lattice()
     truth = exact(at)
     order = max(max(d) for d in _DEGREES) + 1
-    nodes, samples = _chebyshev_lattice(order), None
+    samples = exact(_chebyshev_lattice(order))
+    grain = 2.0 ** np.floor(np.log2(tolerance / _GRAINS))
     for p, q in _DEGREES:
-        if samples is None:
-            samples = exact(nodes)
         found = Polynomial(
             0.0,
             _triple(1 / half), _triple(-centre / half),
-            _coefficients(samples, order, p, q),
+            _coefficients(samples, order, p, q, grain),
             p, q,
         )  # fmt: skip
-        error = float(np.abs(found(at * half + centre) - truth).max())
+        error = float(np.linalg.norm(found(at * half + centre) - truth, axis=1).max())
         if error <= tolerance:
             return Polynomial(error, found.scale, found.shift, found.coefficients, p, q)
     return Exact(0.0, place, frame)
@@ -169,14 +172,18 @@ def _check_lattice() -> F64:
     return np.column_stack([u.ravel(), v.ravel(), w.ravel()])
 
 
-def _coefficients(samples: F64, order: int, p: int, q: int) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
+def _coefficients(
+    samples: F64, order: int, p: int, q: int, grain: float
+) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
     """Of each frame axis the mean over w (P) and half the difference (Q), as rounded monomials."""
     grid = samples.reshape(order, order, 2, 3)
     mean, half = (grid[:, :, 1] + grid[:, :, 0]) / 2, (grid[:, :, 1] - grid[:, :, 0]) / 2
-    return tuple((_truncated(mean[:, :, k], order, p), _truncated(half[:, :, k], order, q)) for k in range(3))
+    return tuple(
+        (_truncated(mean[:, :, k], order, p, grain), _truncated(half[:, :, k], order, q, grain)) for k in range(3)
+    )
 
 
-def _truncated(values: F64, order: int, degree: int) -> tuple[float, ...]:
+def _truncated(values: F64, order: int, degree: int, grain: float) -> tuple[float, ...]:
     """Discrete Chebyshev transform of values[u, v] at the nodes, cut off above the degree, as rounded monomials."""
     theta = (np.arange(order) + 0.5) * np.pi / order
     basis = np.cos(np.outer(np.arange(degree + 1), theta)) * (2 / order)
@@ -189,4 +196,4 @@ def _truncated(values: F64, order: int, degree: int) -> tuple[float, ...]:
         power = np.polynomial.chebyshev.cheb2poly(np.eye(degree + 1)[k])
         to_power[: len(power), k] = power
     monomial = to_power @ chebyshev @ to_power.T
-    return tuple(float(np.round(monomial[i, j] * _ROUND) / _ROUND) for i, j in _monomials(degree))
+    return tuple(float(np.round(monomial[i, j] / grain) * grain) for i, j in _monomials(degree))

@@ -31,8 +31,8 @@ class Datum:
     accuracy: float | None
     """Metres, as stated; ``None`` where nobody states it."""
     operation: str = ""
-    """A PROJ pipeline (degrees in, degrees out, longitude first) where the method is ``operation`` and it is in no file;
-    ``towgs84`` means the parameters that the CRS's own text carries."""
+    """A PROJ pipeline (degrees in, degrees out, longitude first) where the method is ``operation`` and it is in no
+    file; ``towgs84`` means the parameters that the CRS's own text carries."""
     file: DatumFile | None = None
     """The file that holds the operation, where it is referenced by name."""
 
@@ -55,11 +55,12 @@ class Datum:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a source lies. Immutable, picklable, stored as JSON; the same record gives the same coordinates everywhere."""
+    """Where a source lies. Immutable, picklable, stored as JSON; the same record gives the same coordinates
+    everywhere."""
 
     crs: str
-    """Authority code, WKT 2, PROJ pipeline, or ``ENU:lat,lon[,height]``: the horizontal (or geocentric) CRS of the source.
-    ``@name`` where the definition is in :attr:`file`."""
+    """Authority code, WKT 2, PROJ pipeline, or ``ENU:lat,lon[,height]``: the horizontal (or geocentric) CRS of the
+    source. ``@name`` where the definition is in :attr:`file`."""
     height: Height
     datum: Datum
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -70,7 +71,8 @@ class Place:
     """The file with the definition of the CRS, where it is referenced by name."""
 
     def to_geographic(self, xyz: F64) -> F64:
-        """float64[n, 3] native to longitude, latitude (degrees), height on the WGS 84 ellipsoid (m), EPSG:4979 longitude first.
+        """float64[n, 3] native to longitude, latitude (degrees), height on the WGS 84 ellipsoid (m), EPSG:4979
+        longitude first.
 
         Raises PlaceError where a coordinate leaves the domain of the CRS, of the datum operation or of the height grid.
         """
@@ -98,12 +100,14 @@ class Place:
 
     @property
     def pipeline(self) -> str:
-        """The PROJ pipeline of the datum step, read from its file where it is referenced by name; empty where there is none."""
+        """The PROJ pipeline of the datum step, read from its file where it is referenced by name; empty where there
+        is none."""
         step = self.datum.file.text() if self.datum.file else self.datum.operation
         return crs_.whole_pipeline(self.definition, step)
 
     def box(self, low: F64, high: F64) -> Box3:
-        """The EPSG:4979 box of the native box ``low``..``high`` (float64[3] each), from a lattice over it and widened by its sag.
+        """The EPSG:4979 box of the native box ``low``..``high`` (float64[3] each), from a lattice over it and widened
+        by its sag.
 
         West exceeds east where the box crosses the antimeridian.
         """
@@ -136,10 +140,12 @@ class Place:
         return ellipsoid.to_ecef(self.to_geographic(xyz))
 
     def record(self) -> dict[str, Any]:
-        """JSON-able record; :meth:`from_record` reads it back. What a named file holds is not in it, only name and hash."""
+        """JSON-able record; :meth:`from_record` reads it back. What a named file holds is not in it, only name and
+        hash."""
         return {
             "crs": self.crs, "height": self.height.record(), "datum": self.datum.record(), "origin": list(self.origin),
-            "warnings": [[code, dict(fields)] for code, fields in self.warnings], "file": self.file.record() if self.file else None,
+            "warnings": [[code, dict(fields)] for code, fields in self.warnings],
+            "file": self.file.record() if self.file else None,
         }  # fmt: skip
 
     @classmethod

@@ -1,6 +1,7 @@
 """The placing report: what was done to the coordinates of a source, step by step, for people and machines.
 
-Definitions from named files (often confidential) appear by file name only, and so do the parameters of a datum operation.
+Definitions from named files (often confidential) appear by file name only, and so do the parameters of a datum
+operation.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from tim.place.place import Place
 
 
 def report(place: Place) -> dict[str, Any]:
-    """``{"crs", "steps": [conversion, datum, height], "warnings"}``; each step and warning has code, fields and text in ``en`` and ``zh``."""
+    """``{"crs", "steps": [conversion, datum, height], "warnings"}``; each step and warning has code, fields and text
+    in ``en`` and ``zh``."""
     source = parse(place.definition, place.file)
     datum = datum_name(source.crs) if source.crs is not None else "WGS 84"
     conversion = {"crs": source.name, "kind": source.kind, "datum": datum, "origin": _origin(place)}

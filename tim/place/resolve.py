@@ -38,10 +38,12 @@ class PlaceOptions:
     crs: str | None = None
     """``EPSG:n``, ``EPSG:n+m``, ``ENU:lat,lon[,h]``, WKT, or ``@file`` (WKT or a PROJ pipeline)."""
     vertical: str | None = None
-    """``ellipsoid``, ``egm96``, ``egm2008``, ``+12.3m``, ``grid:FILE``; the native unit may follow: ``ellipsoid,us-ft``."""
+    """``ellipsoid``, ``egm96``, ``egm2008``, ``+12.3m``, ``grid:FILE``; the native unit may follow:
+    ``ellipsoid,us-ft``."""
     datum: str | None = None
-    """Where the CRS's datum is not WGS 84's equal: ``EPSG:n`` or the name of a coordinate operation, a PROJ pipeline or Helmert step,
-    ``@file`` with one, or ``towgs84`` for the parameters in the source's WKT."""
+    """Where the CRS's datum is not WGS 84's equal: ``EPSG:n`` or the name of a coordinate operation, a PROJ pipeline
+    or Helmert step, ``@file`` with one, or ``towgs84`` for the parameters in the source's WKT.
+    What is given as text is stored in the place; what must stay secret belongs into a file."""
     override_vertical: bool = False
     """Allow ``ellipsoid`` on a file that declares another height datum."""
 
@@ -49,11 +51,11 @@ class PlaceOptions:
 def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Place:
     """The place of a source whose native coordinates span ``low``..``high`` (float64[3] each, ``origin`` not added).
 
-    What the user says goes before what the source says; where the two, or a WKT and the authority code in it, put the data in two
-    places, the place carries a warning with the distance.
+    What the user says goes before what the source says; where the two, or a WKT and the authority code in it, put the
+    data in two places, the place carries a warning with the distance.
 
-    Raises PlaceError: no CRS, unknown vertical datum, a datum without a named operation, coordinates that contradict the CRS
-    (swapped axes, zone-prefixed eastings, feet, outside the area of use).
+    Raises PlaceError: no CRS, unknown vertical datum, a datum without a named operation, coordinates that contradict
+    the CRS (swapped axes, zone-prefixed eastings, feet, outside the area of use).
     """
     origin = np.asarray(found.origin, dtype=np.float64)
     low, high = np.asarray(low, np.float64) + origin, np.asarray(high, np.float64) + origin
@@ -68,7 +70,7 @@ def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Plac
     said = options.vertical
     if said is None and options.crs is not None and source.ellipsoidal is not None:
         said = "ellipsoid"  # the user chose a three-dimensional CRS
-    height, remarks = height_step(source, declared, said, options.override_vertical, found.where)
+    height, remarks = height_step(source, declared, said, options.override_vertical, found.where or "-")
     corners = conversion(source.definition)(np.array([low, high]))
     west, south = corners[:, :2].min(axis=0)
     east, north = corners[:, :2].max(axis=0)
@@ -76,7 +78,9 @@ def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Plac
     warnings += remarks + datum_remarks(source, datum)
     text = f"@{source.file.name}" if source.file else source.text
     place = Place(text, height, datum, found.origin, file=source.file)
-    heights = place.to_geographic(np.array([low, high]) - origin)[:, 2]
+    # The corners of a box of geocentric coordinates may lie far above and below the data in it.
+    judged = centre if source.kind == "geocentric" else np.array([low, high])
+    heights = place.to_geographic(judged - origin)[:, 2]
     warnings += check_heights(float(heights.min()), float(heights.max()))
     return replace(place, warnings=tuple(warnings))
 
@@ -88,7 +92,7 @@ def _source(found: FoundCrs, options: PlaceOptions) -> SourceCrs:
         return parse(file.text(), file)
     text = options.crs if options.crs is not None else found.horizontal
     if text is None:
-        raise PlaceError("place.crs-missing", where=found.where)
+        raise PlaceError("place.crs-missing", where=found.where or "-")
     return parse(text)
 
 

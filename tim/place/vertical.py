@@ -48,7 +48,8 @@ class Declared:
 
 
 def declared_height(source: SourceCrs, apart: str | None) -> Declared:
-    """What a source declares: its vertical part, a vertical CRS declared ``apart`` (code or WKT), or a third dimension."""
+    """What a source declares: its vertical part, a vertical CRS declared ``apart`` (code or WKT), or a third
+    dimension."""
     crs = source.vertical
     if crs is None and apart:
         if apart.strip().lower() == "ellipsoid":
@@ -76,7 +77,8 @@ def _of_vertical(crs: CRS) -> Declared:
 def height_step(
     source: SourceCrs, declared: Declared, said: str | None, override: bool, where: str
 ) -> tuple[Height, list[Warning_]]:
-    """The height step and what to look at; ``said`` is the user's ``--vertical``, ``override`` their ``--override-vertical``.
+    """The height step and what to look at; ``said`` is the user's ``--vertical``, ``override`` their
+    ``--override-vertical``.
 
     Raises PlaceError: ``place.vertical-unknown``, ``place.vertical-needs-separation``, ``place.vertical-contradicts``,
     ``place.vertical-unreadable``, ``place.geoid-missing``, ``place.vertical-geocentric``, and those of the grid reader.

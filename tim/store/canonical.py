@@ -29,6 +29,8 @@ GENESIS = "0" * 64
 
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z)?", re.ASCII)
 _CLASS = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9]+(?:-[a-z0-9]+)*)*")
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL as JSON writes it; neither SQLite's JSON nor PostgreSQL's text can hold one."""
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -84,8 +86,11 @@ def canonical(record: ObjectRecord, dataset: UUID) -> Canonical:
         ],
         where,
     )
+    text = f"{head}\n{attributes}\n{tail}"
+    if _NUL.search(text):
+        raise StoreError("store.text", object=where.replace("\0", "?"), reason="NUL")
     try:
-        digest = hashlib.blake2b(f"{head}\n{attributes}\n{tail}".encode(), digest_size=32).digest()
+        digest = hashlib.blake2b(text.encode(), digest_size=32).digest()
     except UnicodeEncodeError as error:
         raise StoreError("store.text", object=where.encode(errors="replace").decode(), reason=error.reason) from None
     tim_id = record.tim_id or (derived_id(dataset, record.layer, record.source_key) if record.source_key else new_id())

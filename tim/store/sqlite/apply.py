@@ -315,7 +315,7 @@ class _Work:
             (self.seq, self.parent, digest, self.row, self.changeset.author, self.changeset.reason, time, *counts),
         )
         total = self.created + self.updated + self.retired
-        return Applied(self.seq, digest, *counts[:3], self.unchanged, self.touched, len(self.touched) == total)
+        return Applied(self.seq, digest, *counts[:3], self.unchanged, tuple(self.touched), len(self.touched) == total)
 
 
 def index_rows(row: int, box: Box3) -> Iterator[tuple[float, ...]]:

@@ -29,6 +29,7 @@ const NARROW = "(max-width: 720px)";
 export class TimApp extends LitElement {
   @property({ reflect: true }) theme: Theme = firstTheme();
   @state() private picked: Picked | null = null;
+  @state() private found: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   @state() private panelOpen = !matchMedia(NARROW).matches;
   @query(".map") private map!: HTMLElement;
   @query("tim-status-bar") private status!: StatusBar;
@@ -76,6 +77,7 @@ export class TimApp extends LitElement {
       scale: (metresPerPixel) => this.reportScale(metresPerPixel),
       cameraStopped: (camera) => session.change({ camera }, "replace"),
       picked: (found) => (this.picked = found),
+      propertiesFound: ({ id }, names) => (this.found = new Map(this.found).set(id, names)),
       tilesetFailed: ({ id, title }, reason) =>
         session.tell({ id: `tileset ${id}`, tone: "error", text: (t) => t("notice.tilesetFailed", { title, reason }), retry: () => this.retry(id) }),
       tilesFailed: ({ id, title }, count) =>
@@ -141,7 +143,7 @@ export class TimApp extends LitElement {
         @fly-to=${(event: CustomEvent<string>) => this.flyTo(event.detail)}
         @ask-key=${() => this.keyDialog.open()}></tim-layer-panel>
       <tim-display-panel
-        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")}
+        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")} .found=${this.found}
         @change-view=${(event: CustomEvent<{ patch: Partial<View>; history: "push" | "replace" }>) =>
           session.change(event.detail.patch, event.detail.history)}></tim-display-panel>
     </aside>`;

@@ -1,6 +1,6 @@
 // The 3D view as one object: takes a view and the collections, draws them, and reports what the user does. Knows nothing of panels.
 
-import { CesiumWidget, Cartesian2, Cartesian3, Color, DirectionalLight, Globe, ScreenSpaceEventHandler, ScreenSpaceEventType } from "cesium";
+import { CesiumWidget, Credit, CreditDisplay, Cartesian2, Cartesian3, Color, DirectionalLight, Globe, ScreenSpaceEventHandler, ScreenSpaceEventType } from "cesium";
 import type { BaseMap, Box, Collection } from "../api";
 import type { CameraPlace, View } from "../state";
 import { type GroundColours, setBaseMap } from "./basemaps";
@@ -35,6 +35,7 @@ export class Stage {
     container: HTMLElement,
     private readonly events: StageEvents,
   ) {
+    CreditDisplay.cesiumCredit = new Credit("CesiumJS");
     this.widget = new CesiumWidget(container, {
       globe: new Globe(),
       baseLayer: false,
