@@ -20,7 +20,7 @@ import numpy as np
 
 from importers import ImportContext, Probe, importer
 from importers.plan import Delivery, Plan, defaults_of, place_of
-from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError
+from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
 from tim.model import Dataset, ObjectRecord, Rejected, dataset_uid
 from tim.place import Box3, Frame, Place
 from tim.place.resolve import PlaceOptions
@@ -30,8 +30,6 @@ from tim.workspace import Workspace
 
 FINEST, COARSEST = 2.0**-10, 2.0**-5
 """Metres: the lattice of a point cloud is no finer and no coarser, whatever its file says."""
-HARMLESS = {"import.unknown-type", "import.other-kind", "import.folder-twice"}
-"""What a walk leaves out without losing anything that was asked for."""
 _SPOOL = 16 << 20
 
 
@@ -90,9 +88,7 @@ class ImportReport:
     datasets: Sequence[DatasetImport]
     deliveries: Sequence[Imported]
     rejected: Sequence[Rejected]
-    """What should have been taken and could not be; also in the workspace's quarantine."""
-    left_out: Sequence[Rejected]
-    """What was seen and is no data, or was not wanted."""
+    """What could not be taken, which is in the workspace's quarantine as well, and warnings (:func:`tim.errors.is_warning`)."""
     seconds: float
 
     def record(self) -> dict[str, Any]:
@@ -101,7 +97,6 @@ class ImportReport:
             "datasets": [dataset.record() for dataset in self.datasets],
             "deliveries": [delivery.record() for delivery in self.deliveries],
             "rejected": [TimError(r.code, **r.fields).record() | {"where": r.where} for r in self.rejected],
-            "left_out": [TimError(r.code, **r.fields).record() | {"where": r.where} for r in self.left_out],
             "seconds": round(self.seconds, 3),
         }
 
@@ -144,14 +139,14 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
         finally:
             for reading in reads:
                 reading.spool.close()
-        left_out = [one for one in plan.left_out if one.code in HARMLESS]
-        rejected = [one for one in plan.left_out if one.code not in HARMLESS]
+        rejected = list(plan.left_out)
         for number, reading in enumerate(reads):
             # What belongs to no dataset in particular is kept with the first.
-            workspace.quarantine.add(reading.dataset, [*([] if number else rejected), *reading.rejected])
-        rejected += [one for reading in reads for one in reading.rejected]
+            lost = [*([] if number else plan.left_out), *reading.rejected]
+            workspace.quarantine.add(reading.dataset, (one for one in lost if not is_warning(one.code)))
+            rejected += reading.rejected
     imported = [one for reading in reads for one in reading.deliveries]
-    return ImportReport(datasets, imported, rejected, left_out, time.monotonic() - began)
+    return ImportReport(datasets, imported, rejected, time.monotonic() - began)
 
 
 @dataclass(slots=True)
@@ -182,9 +177,9 @@ class _Reading:
             before = len(self.sources)
             for item in importer(found.format).read(found, ImportContext(place)):
                 self.keep(item, problems)
-            if len(self.sources) == before and problems:
-                first = next(iter(problems.values()))
-                raise CorruptSource(first.code, **first.fields)
+            losses = [problem for problem in problems.values() if not is_warning(problem.code)]
+            if len(self.sources) == before and losses:
+                raise CorruptSource(losses[0].code, **losses[0].fields)
         except (SourceError, PlaceError) as error:
             where = found.key or found.uri
             problems.setdefault((where, error.code), Rejected(where, error.code, error.fields))

@@ -1,32 +1,21 @@
-"""``convert``: data in, a folder of 3D Tiles (or a .3tz) out, through a workspace that is gone afterwards."""
+"""``convert``: files in, a folder of 3D Tiles (or a .3tz) out, through a workspace that is gone afterwards."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from importers.plan import Options, make_plan
 from importers.run import ImportReport, run_import
-from tiling.archive import Archive
+from tiling.archive import Archive, ExportReport
 from tiling.engine.executor import Executor
 from tiling.engine.progress import Listener
 from tiling.engine.run import TileReport, tile
 from tim.errors import UsageError
-from tim.model import Rejected
 from tim.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What was written."""
-
-    paths: Sequence[str]
-    """Absolute: one per kind of data."""
-    files: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +24,20 @@ class ConvertReport:
 
     imported: ImportReport
     tiled: Sequence[TileReport]
-    exported: Exported
-
-    @property
-    def problems(self) -> list[Rejected]:
-        """What was quarantined on the way."""
-        return [*self.imported.rejected, *(problem for report in self.tiled for problem in report.problems)]
+    exported: Mapping[str, ExportReport]
+    """By where it was written, absolute."""
 
     def record(self) -> dict[str, Any]:
         """JSON-able record."""
         return {
             "import": self.imported.record(),
             "tile": [report.record() for report in self.tiled],
-            "out": asdict(self.exported),
+            "out": {out: {"files": report.files, "bytes": report.bytes} for out, report in self.exported.items()},
         }
 
 
 def convert(
-    source: Path,
+    sources: Sequence[Path],
     out: Path,
     options: Options = Options(),  # noqa: B008 - frozen
     *,
@@ -62,7 +47,7 @@ def convert(
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> ConvertReport:
-    """Convert a file or folder to ``out``: a folder with ``tileset.json``, or a file ending in ``.3tz``.
+    """Convert sources to ``out``: a folder with ``tileset.json``, or a file ending in ``.3tz``.
 
     Several kinds of data give one folder (or file) each, below ``out`` or beside it: ``out/points``, ``out.points.3tz``. The temporary
     workspace lies next to ``out``, where there must be room for the result anyway. Raises what importing, tiling and exporting raise;
@@ -71,7 +56,7 @@ def convert(
     out = Path(out).absolute()
     if out.exists() and not overwrite and (out.is_file() or any(out.iterdir())):
         raise UsageError("tile.out-exists", path=str(out))
-    plan = make_plan([source], options)
+    plan = make_plan(sources, options)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent, ignore_cleanup_errors=True) as folder:
         workspace = Workspace.create(Path(folder) / "workspace")
@@ -80,16 +65,11 @@ def convert(
             tile(workspace, d.dataset, workers=workers, executor=executor, progress=progress, settings=settings)
             for d in imported.datasets
         ]
+        exported: dict[str, ExportReport] = {}
         with Archive(workspace.archive_root) as archive:
-            written = [
-                archive.export(
-                    d.dataset, out if len(imported.datasets) == 1 else _beside(out, d.kind), overwrite=overwrite
-                )
-                for d in imported.datasets
-            ]
-    exported = Exported(
-        [report.path for report in written], sum(r.files for r in written), sum(r.bytes for r in written)
-    )
+            for dataset in imported.datasets:
+                target = out if len(imported.datasets) == 1 else _beside(out, dataset.kind)
+                exported[str(target)] = archive.export(dataset.dataset, target, overwrite=overwrite)
     return ConvertReport(imported, tiled, exported)
 
 

@@ -21,7 +21,7 @@ from tiling.engine.executor import Executor, ProcessExecutor
 from tiling.engine.ledger import Identity, Ledger, sources_of
 from tiling.engine.progress import Listener, Meter
 from tiling.engine.work import Task, Work, builder_for, load_builder
-from tim.errors import CorruptSource, SourceError, TilingError, TimError, UsageError, WorkspaceError
+from tim.errors import CorruptSource, SourceError, TilingError, TimError, UsageError, WorkspaceError, is_warning
 from tim.model import Rejected
 from tim.sources import SourceRef
 from tim.workspace import Workspace
@@ -40,8 +40,8 @@ class TileReport:
     shards_reused: int
     counts: Mapping[str, int]
     """Of the snapshot: points, triangles, …"""
-    problems: Sequence[Rejected]
-    """What is not in the tiles, or not as it should be; also in the workspace's quarantine."""
+    problems: Sequence[tuple[str, Mapping[str, Any]]]
+    """Message codes and fields of what is not in the tiles, or not as it should be; also in the workspace's quarantine."""
     seconds: float
     up_to_date: bool
     """Nothing had changed, and nothing was published."""
@@ -52,7 +52,7 @@ class TileReport:
             "dataset": self.dataset, "snapshot": {"seq": self.snapshot.seq, "hash": self.snapshot.hash, "tiles": self.snapshot.tiles,
             "bytes": self.snapshot.bytes}, "shards_built": self.shards_built, "shards_reused": self.shards_reused,
             "counts": dict(self.counts), "seconds": round(self.seconds, 3), "up_to_date": self.up_to_date,
-            "problems": [TimError(p.code, **p.fields).record() | {"where": p.where} for p in self.problems],
+            "problems": [TimError(code, **fields).record() for code, fields in self.problems],
         }  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def tile(
         finally:
             if executor is None:
                 crew.close()
-        workspace.quarantine.replace(dataset, problems, "tile")
+        workspace.quarantine.replace(dataset, (p for p in problems if not is_warning(p.code)), "tile")
         shutil.rmtree(job.scratch, ignore_errors=True)
         ledger.prune()
         return report
@@ -133,7 +133,7 @@ class _Run:
                     return
                 self._check_disk(stage)
             if todo:
-                self._restore(builder.stages[:number], [self.ledger.shard(id_) for id_ in todo])
+                self._restore(builder.stages[:number], todo)
             lost = len(self.lost)
             self._work(stage, todo)
             for key, names in _by_source(self.lost[lost:]).items():
@@ -166,7 +166,8 @@ class _Run:
             )
         reused = max(0, sum(self.ledger.totals(stage).done for stage in builder.stages) - self.built)
         up_to_date = before is not None and before.seq == newest.seq
-        return TileReport(dataset, newest, self.built, reused, newest.counts, problems, self.meter.seconds, up_to_date)
+        told = [(problem.code, problem.fields) for problem in problems]
+        return TileReport(dataset, newest, self.built, reused, newest.counts, told, self.meter.seconds, up_to_date)
 
     def problems(self) -> list[Rejected]:
         """What builders left out, and the shards that failed."""
@@ -217,17 +218,10 @@ class _Run:
         return newest is not None and note == f"{self.ledger.inputs(load_builder(self.name).stages[0])} {newest.hash}"
 
     def _plan(self, builder: Builder, identity: Identity, number: int) -> None:
-        """Plan one stage. Where planning reads scratch that is gone, that is made again first."""
+        """Plan one stage, and take back what the archive no longer has."""
         stage, earlier = builder.stages[number], builder.stages[:number]
         done = {name: self.ledger.results(name) for name in earlier}
-        for again in (False, True):
-            try:
-                self.ledger.plan(stage, ((identity(shard), shard) for shard in builder.plan(self.job, stage, done)))
-                break
-            except FileNotFoundError as error:
-                if again or self.job.scratch not in Path(error.filename or "").parents:
-                    raise
-                self._restore(earlier, [Shard(stage, "plan", {})])
+        self.ledger.plan(stage, ((identity(shard), shard) for shard in builder.plan(self.job, stage, done)))
         self.ledger.recheck(stage, self.archive.has)
 
     def _clear(self, ids: set[str]) -> None:
@@ -237,11 +231,11 @@ class _Run:
                 with suppress(OSError):
                     path.unlink()
 
-    def _restore(self, earlier: Sequence[str], readers: Sequence[Shard]) -> None:
-        """Do again those finished shards of earlier stages whose scratch is gone and needed by ``readers``, first stage first."""
+    def _restore(self, earlier: Sequence[str], todo: Sequence[str]) -> None:
+        """Do again those finished shards of earlier stages whose scratch is gone and needed, first stage first."""
         needs = _Needs()
-        for shard in readers:
-            needs.add(shard)
+        for id_ in todo:
+            needs.add(self.ledger.shard(id_))
         again: list[tuple[str, list[str]]] = []
         for stage in reversed(earlier):
             gone = [

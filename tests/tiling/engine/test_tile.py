@@ -143,7 +143,7 @@ def test_a_crashing_worker_is_survived(tmp_path: Path):
 def test_a_shard_that_always_crashes_costs_its_part_of_its_source(tmp_path: Path):
     workspace = make_workspace(tmp_path, {**TEXTS, "x.words": "!crash xi\nxenon\n"})
     report = tile(workspace, SLUG, workers=2)
-    codes = {p.code: p.fields for p in report.problems}
+    codes = dict(report.problems)
     assert codes["tile.source-incomplete"] == {"source": "x.words", "lost": 1, "shards": 2}
     lost = codes["tile.worker-lost"]
     assert (lost["shard"], lost["source"], lost["attempts"], lost["how"]) == ("x.words/0", "x.words", 3, "SIGKILL")
@@ -160,7 +160,7 @@ def test_corrupt_sources_are_quarantined_the_rest_goes_on(tmp_path: Path):
         tmp_path, {**TEXTS, "x.words": "xi\n!corrupt\n", "y.words": "!unreadable", "z.words": "? !bug\nzoo ?"}
     )
     report = tile(workspace, SLUG, executor=SERIAL)
-    found = sorted((p.code, p.fields.get("source") or p.fields.get("file")) for p in report.problems)
+    found = sorted((code, fields.get("source") or fields.get("file")) for code, fields in report.problems)
     assert found == [
         ("las.empty", "x.words"), ("las.empty", "y.words"), ("tile.source-incomplete", "x.words"), ("tile.source-incomplete", "z.words"),
         ("tile.unexpected", "z.words"), ("tile.unexpected", "z.words"),
@@ -169,7 +169,7 @@ def test_corrupt_sources_are_quarantined_the_rest_goes_on(tmp_path: Path):
     # The next run reports them again and changes nothing.
     again = tile(workspace, SLUG, executor=SERIAL)
     assert again.up_to_date
-    assert [p.code for p in again.problems] == [p.code for p in report.problems]
+    assert again.problems == report.problems
 
 
 def test_failures_of_shared_work_publish_nothing(tmp_path: Path):
