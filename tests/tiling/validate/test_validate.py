@@ -573,3 +573,21 @@ def small(tmp_path_factory):
 
 def test_the_sample_cube_is_the_octree_root():
     assert box((0.0, 0.0, 0.0), 64.0) == CUBE
+
+
+def test_meshopt_compressed_positions_are_decoded(octree):
+    path = octree / "t" / "0" / "0" / "0" / "0.glb"
+
+    def write(low):
+        values = np.random.default_rng(1).integers(0, 1 << 12, (50, 3), dtype=np.uint16)
+        writer = GlbWriter()
+        writer.extension("KHR_mesh_quantization", required=True)
+        position = writer.vertices(values, bounds=True, compress=True)
+        mesh = writer.add("meshes", {"primitives": [{"attributes": {"POSITION": position}, "mode": 0}]})
+        writer.lattice_node(mesh, low, 128 / 4096)
+        path.write_bytes(b"".join(bytes(c) for c in writer.chunks()))
+
+    write((-64.0, -64.0, -64.0))
+    assert validate(octree).totals == {}
+    write((-32.0, -64.0, -64.0))
+    assert validate(octree).totals == {"content-outside-box": 1}
