@@ -42,7 +42,7 @@ class Estimate:
 
     seconds: float
     """On one processor."""
-    disk: float
+    disk: int
     """Bytes, at the largest."""
 
 
@@ -271,7 +271,7 @@ def _read_delivery(node: Node) -> Delivery:
             node.get("crs", str, default=None), node.get("vertical", str, default=None), node.get("datum", str, default=None),
             node.get("override_vertical", bool, default=False),
         ),
-        estimate(format_name, size) if cost is None else Estimate(cost.get("seconds", float), cost.get("disk", float)),
+        estimate(format_name, size) if cost is None else Estimate(cost.get("seconds", float), cost.get("disk", int)),
         fresh=False,
     )  # fmt: skip
 

@@ -160,6 +160,8 @@ class _Reading:
     sources: dict[str, SourceRef] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     refusal: TimError | None = None
+    records: int = 0
+    """Objects."""
     box: Box3 | None = None
     step: float = COARSEST
     spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by run_import
@@ -207,6 +209,7 @@ class _Reading:
                 self.box = _union(self.box, item.box)
             case ObjectRecord():
                 pickle.dump(item, self.spool)
+                self.records += 1
                 if item.box is not None:
                     self.box = _union(self.box, item.box)
 
@@ -269,7 +272,7 @@ def _apply(store: ObjectStore, namespace: str, reading: _Reading) -> DatasetImpo
     return DatasetImport(
         dataset.slug, dataset.title, dataset.kind, old is None, applied.seq if applied.seq != before else None,
         {state: sum(s == state for s in states.values()) for state in ("added", "changed", "unchanged")},
-        {"created": applied.created, "updated": applied.updated, "unchanged": applied.unchanged},
+        {"created": applied.created, "updated": applied.updated, "unchanged": reading.records - applied.created - applied.updated},
         sum(source.count for source in reading.sources.values()), len(reading.rejected),
     )  # fmt: skip
 

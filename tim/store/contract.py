@@ -649,7 +649,7 @@ class StoreContract:
                 store.put_dataset(HILLS)
                 return [store.apply(step).hash for step in steps]
 
-        def step(name: str, i: int, dataset: str = "town", **said: str) -> Changeset:
+        def step(name: str, i: int, dataset: str = "town", **said: Any) -> Changeset:
             return Changeset(dataset, [Put(box(name, i)), PutSource(replace(source(name), uri=f"/{said}"))], **said)
 
         one = history("one", step("a", 1), step("b", 2))
