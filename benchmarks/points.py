@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks._report import Row, Usage, arguments, emit, run
 
 ROOT = Path(__file__).resolve().parents[1]
-TERRAIN = ROOT.parent / "shared" / "data" / "points" / "terrain_3M.laz"
+DATA = ROOT.parent / "shared" / "data"
 COPIES = 2
 """Along each side."""
 BARS = {"las_ratio": 10.0, "laz_ratio": 7.0, "laz_of_decode": 0.4, "bytes_per_point": 8.0, "rss_per_worker_mb": 350.0}
@@ -33,6 +33,7 @@ def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--peer", metavar="PYTHON", help="python of an environment with py3dtiles")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the real data sets")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--ours", nargs=2, metavar=("FILE", "OUT"), help="convert one file (what this script measures)")
     parser.add_argument("--decode", metavar="FILE", help="decode one file with bare lazrs (what this script measures)")
@@ -42,17 +43,17 @@ def main() -> None:
     if options.decode:
         return decode(Path(options.decode))
     with tempfile.TemporaryDirectory(prefix="tim-points-") as folder:
-        rows, notes = measure(Path(folder), options.peer, options.workers)
+        rows, notes = measure(Path(folder), options.data / "points" / "terrain_3M.laz", options.peer, options.workers)
     emit("points", rows, options.json, notes)
     return None
 
 
-def measure(folder: Path, peer: str | None, workers: int) -> tuple[list[Row], list[str]]:
+def measure(folder: Path, terrain: Path, peer: str | None, workers: int) -> tuple[list[Row], list[str]]:
     """All rows, and what to know about them."""
     files = {"las": folder / "cloud.las", "laz": folder / "cloud.laz"}
-    count = make_input(files["las"], files["laz"])
+    count = make_input(terrain, files["las"], files["laz"])
     notes = [
-        f"{count:,} points, {workers} workers; " + ("real terrain, coloured" if TERRAIN.exists() else "made-up terrain")
+        f"{count:,} points, {workers} workers; " + ("real terrain, coloured" if terrain.exists() else "made-up terrain")
     ]
     me = [sys.executable, "-m", "benchmarks.points"]
     environment = {"PYTHONPATH": str(ROOT)}
@@ -152,12 +153,12 @@ def decode(file: Path) -> None:
         print(header.point_count / (time.process_time() - started) / 1e6)
 
 
-def make_input(las: Path, laz: Path) -> int:
+def make_input(terrain: Path, las: Path, laz: Path) -> int:
     """Write the same points as LAS and as LAZ (format 7); returns how many."""
     import laspy
 
-    if TERRAIN.exists():
-        tile = laspy.read(TERRAIN, laz_backend=laspy.LazBackend.Lazrs)
+    if terrain.exists():
+        tile = laspy.read(terrain, laz_backend=laspy.LazBackend.Lazrs)
         header, crs = tile.header, next(v for v in tile.header.vlrs if v.record_id == 2112)
         raw = np.column_stack([tile.X, tile.Y, tile.Z]).astype(np.int64)
         intensity, classes, time_ = (

@@ -29,10 +29,11 @@ Location = tuple[int, int, int, int, bool]
 
 
 class Table:
-    """Contents by hash in some 60 bytes each: sorted hashes, searched within the bucket of their first bits."""
+    """Contents by hash in some 60 bytes each: hashes sorted by their first bits, searched within a bucket."""
 
     def __init__(self, rows: NDArray[np.void]) -> None:
-        """rows: structured array ``ROW``, sorted by hash."""
+        """rows: structured array ``ROW``, in any order."""
+        rows = rows[np.argsort(rows["hash"].copy().view(">u8").reshape(-1, 4)[:, 0], kind="stable")]
         self._count = len(rows)
         self._shift = 32 - max(1, min(24, (self._count // 4).bit_length()))
         first = np.frombuffer(rows["hash"].tobytes(), ">u4")[::8] if self._count else np.empty(0, ">u4")
@@ -274,7 +275,7 @@ def _load(db: sqlite3.Connection, old: State) -> State:
 def _table(db: sqlite3.Connection) -> Table:
     (count,) = db.execute("SELECT count(*) FROM content").fetchone()
     rows = np.empty(count, ROW)
-    cursor = db.execute("SELECT hash, pack, offset, stored, size, gzip FROM content ORDER BY hash")
+    cursor = db.execute("SELECT hash, pack, offset, stored, size, gzip FROM content")
     at = 0
     while batch := cursor.fetchmany(20_000):
         rows[at : at + len(batch)] = np.array(batch, ROW)

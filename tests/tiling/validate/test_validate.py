@@ -81,10 +81,10 @@ def test_extent_is_where_the_frame_puts_the_contents(sound):
     extent = validate(sound / OCTREE).extent
     corners = np.array([[x, y, z] for x in (-64, 64) for y in (-64, 64) for z in (-64, 64)], np.float64)
     expected = ellipsoid.to_geographic(FRAME.to_ecef(corners))
-    # Between the corners the cube's floor comes 0.6 mm nearer to the ellipsoid.
+    # The last points stop one lattice step (4 mm) short; between the corners the floor comes 0.6 mm nearer to the ellipsoid.
     for found, true in ((extent[:3], expected.min(axis=0)), (extent[3:], expected.max(axis=0))):
-        np.testing.assert_allclose(found[:2], true[:2], atol=1e-8, rtol=0)
-        np.testing.assert_allclose(found[2], true[2], atol=2e-3, rtol=0)
+        np.testing.assert_allclose(found[:2], true[:2], atol=1e-7, rtol=0)
+        np.testing.assert_allclose(found[2], true[2], atol=5e-3, rtol=0)
 
 
 def test_workers_find_the_same(mesh):

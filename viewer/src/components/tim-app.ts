@@ -40,6 +40,8 @@ export class TimApp extends LitElement {
   private readonly session = new Session(this, (camera) => this.stage?.place(camera));
   private stage: Stage | null = null;
   private started!: Promise<void>;
+  /** Whether the first view has been chosen: by the link, or by going to what there is. */
+  private begun = false;
 
   /** For tests and screenshots: resolves when the page has started and every tile the present view needs is drawn. */
   async settled(): Promise<void> {
@@ -64,9 +66,7 @@ export class TimApp extends LitElement {
     canvas.addEventListener("keydown", (event) => this.keyPressed(event));
     canvas.addEventListener("pointerdown", () => canvas.focus());
     if (this.session.view.camera) this.stage.place(this.session.view.camera);
-    const loaded = await this.session.load();
-    await this.updateComplete;
-    if (loaded && !this.session.view.camera) this.goHome(0);
+    await this.session.load();
   }
 
   private makeStage(): Stage {
@@ -96,7 +96,10 @@ export class TimApp extends LitElement {
     document.documentElement.lang = view.language === "zh" ? "zh-CN" : "en";
     document.title = settings.title[view.language];
     this.stage?.canvas.setAttribute("aria-label", this.t("map.label"));
-    if (this.session.loaded) this.stage?.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
+    if (!this.session.loaded || !this.stage) return;
+    this.stage.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
+    if (!this.begun && !view.camera) this.goHome(0);
+    this.begun = true;
   }
 
   protected override render(): TemplateResult {

@@ -60,7 +60,6 @@ export const en = {
   "info.height": "Ellipsoidal height",
   "info.attributes": "Attributes",
   "info.copy": "Copy coordinates",
-  "info.class": "Class",
   "info.tile": "Tile",
   "info.geometricError": "Geometric error",
   "info.ground": "Globe surface",

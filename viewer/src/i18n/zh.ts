@@ -62,7 +62,6 @@ export const zh: Readonly<Record<MessageKey, string>> = {
   "info.height": "椭球高",
   "info.attributes": "属性",
   "info.copy": "复制坐标",
-  "info.class": "类别",
   "info.tile": "瓦片",
   "info.geometricError": "几何误差",
   "info.ground": "地球表面",

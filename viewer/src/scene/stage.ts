@@ -46,7 +46,9 @@ export class Stage {
       maximumRenderTimeChange: Infinity,
       showRenderLoopErrors: false,
       useBrowserRecommendedResolution: false,
+      // Attribution is the status line's; Cesium's own credits are drawn into nothing.
       creditContainer: document.createElement("div"),
+      creditViewport: document.createElement("div"),
       contextOptions: { webgl: { alpha: true } },
       msaaSamples: drawsInSoftware() ? 1 : 4,
     });
