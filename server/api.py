@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from server.basemap import BaseMap, fetch
@@ -195,8 +195,8 @@ def _describe_tiles(api: FastAPI) -> None:
 
 
 def _answer_errors(api: FastAPI) -> None:
-    def answer(error: TimError) -> Response:
-        status = status_of(error)
+    def answer(error: TimError, status: int = 0) -> Response:
+        status = status or status_of(error)
         headers = {name.decode(): value.decode() for name, value in headers_of(error, status)}
         return Response(body_of(error), status, headers)
 
@@ -219,7 +219,4 @@ def _answer_errors(api: FastAPI) -> None:
             return answer(UsageError("server.method", method=request.method))
         if error.status_code == 404:
             return answer(UsageError("server.no-path", path=request.scope["path"][:200]))
-        return JSONResponse(
-            {"code": "server.http", "message": {"en": error.detail, "zh": error.detail}, "fields": {}},
-            error.status_code,
-        )
+        return answer(UsageError("server.refused", reason=str(error.detail)), error.status_code)
