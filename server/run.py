@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import multiprocessing
@@ -19,7 +20,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tim.errors import UsageError, WorkspaceError
 
@@ -50,7 +51,7 @@ def serve(
         if workers <= 1:
             _run(app, sock, access_log)
         else:
-            app.catalog.close()
+            asyncio.run(app.catalog.close())
             _run_workers(partial(_work, make, sock, access_log), workers, stop)
 
 
@@ -119,12 +120,20 @@ def _run(app: App, sock: socket.socket, access_log: bool) -> None:
     access.addFilter(redaction := Redaction())
     config = uvicorn.Config(
         app, log_config=None, access_log=access_log, proxy_headers=False, server_header=False, ws="none", lifespan="on",
-        http="httptools" if find_spec("httptools") else "auto", timeout_graceful_shutdown=GRACE_SECONDS,
+        http=_protocol(), timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
     try:
         uvicorn.Server(config).run(sockets=[sock])
     finally:
         access.removeFilter(redaction)
+
+
+def _protocol() -> Any:
+    if find_spec("httptools") is None:
+        return "auto"
+    from server.protocol import TileProtocol
+
+    return TileProtocol
 
 
 def _work(make: Callable[[], App], sock: socket.socket, access_log: bool) -> None:

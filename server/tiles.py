@@ -20,7 +20,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.catalog import Catalog
 from server.errors import body_of, headers_of, status_of
@@ -54,13 +54,35 @@ _PREFLIGHT = [
     (b"access-control-max-age", b"86400"),
     (b"allow", b"GET, HEAD, OPTIONS"),
 ]
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_KNOWN = re.compile(r"/tiles/[a-z0-9][a-z0-9-]{0,62}/[0-9a-z@/.]{1,120}", re.ASCII)
+"""What a name we gave out can look like; nothing else is worth a second look."""
 _HASHED = re.compile(r"c/([0-9a-f]{64})\.glb|p/([0-9a-f]{64})\.json", re.ASCII)
 _KEYED = re.compile(r"t/(\d{1,2}(?:/\d{1,10}){3})\.glb|s/\d{1,2}(?:/\d{1,10}){3}\.subtree", re.ASCII)
 _SEQ = re.compile(r"\d{1,15}", re.ASCII)
-_READ = frozenset(
-    (b"accept-encoding", b"if-none-match", b"range", b"if-range", b"authorization", b"x-api-key", b"origin")
+READ = frozenset(
+    (
+        b"accept-encoding",
+        b"if-none-match",
+        b"range",
+        b"if-range",
+        b"authorization",
+        b"x-api-key",
+        b"origin",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+    )
 )
+
+
+class Reply(NamedTuple):
+    """An answer that is ready."""
+
+    status: int
+    headers: Headers
+    body: bytes | memoryview = b""
+    packed: bool = False
+    """The body is gzip, and the client wants it unpacked first."""
 
 
 class TileApp:
@@ -72,53 +94,69 @@ class TileApp:
 
     async def __call__(self, scope: Scope, path: str, link: str | None, send: Send) -> None:
         """Answer one request. ``path`` begins with ``/tiles/``; ``link`` is the signed prefix it came under, without ``/s/``."""
-        request = {name: value for name, value in scope["headers"] if name in _READ}
+        request = {name: value for name, value in scope["headers"] if name in READ}
         cors = self._cors.headers(request)
         method = scope["method"]
         try:
             if method == "GET" or method == "HEAD":
-                await self._answer(scope, path, link, request, cors, send)
+                reply = await self._reply(path, scope["query_string"], link, request)
             elif method == "OPTIONS":
-                await send({"type": "http.response.start", "status": 204, "headers": [*cors, *_PREFLIGHT]})
-                await send({"type": "http.response.body", "body": b""})
+                reply = Reply(204, [*cors, *_PREFLIGHT])
             else:
                 raise UsageError("server.method", method=method)
         except TimError as error:
             await send_error(error, cors, send)
+            return
+        body = await asyncio.to_thread(gzip.decompress, reply.body) if reply.packed else reply.body
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        await send({"type": "http.response.body", "body": body})
 
-    async def _answer(
-        self, scope: Scope, path: str, link: str | None, request: dict[bytes, bytes], cors: Headers, send: Send
-    ) -> None:
+    async def _reply(self, path: str, query: bytes, link: str | None, request: Mapping[bytes, bytes]) -> Reply:
         catalog = self._catalog
-        slug, _, rest = path[7:].partition("/")
         if catalog.due:
-            await catalog.ensure(live=rest == "tileset.json")
-        dataset = catalog.datasets.get(slug)
-        if dataset is None and _SLUG.fullmatch(slug):
+            await catalog.ensure(live=path.endswith(TILESET))
+        reply = self.find(path, query, link, request)
+        if reply is None and _KNOWN.fullmatch(path):  # something of this name may have been published a moment ago
             await catalog.look_again()
-        if dataset is None or dataset.private:
-            secret = None if link else credential(request, scope["query_string"])
-            dataset = catalog.authorize(slug, secret, link)
+            reply = self.find(path, query, link, request)
+        if reply is not None:
+            return reply
+        slug, _, rest = path[7:].partition("/")
+        catalog.authorize(slug, credential(request, query), link)
+        raise (
+            UsageError("server.no-tiles", dataset=slug)
+            if rest == TILESET
+            else UsageError("server.no-path", path=path[:200])
+        )
+
+    def find(self, path: str, query: bytes, link: str | None, request: Mapping[bytes, bytes]) -> Reply | None:
+        """The answer as far as is known, without waiting for anything; ``None``: there is no such thing. Raises AccessError, UsageError."""
+        slug, _, rest = path[7:].partition("/")
+        dataset = self._catalog.datasets.get(slug)
+        if dataset is None:
+            return None
+        if dataset.private:
+            self._catalog.guard.check(slug, None if link else credential(request, query), link)
         frozen, rest = _frozen(rest)
         hashed = _HASHED.fullmatch(rest)
-        head = [*cors, _CACHE[dataset.private, hashed is not None or frozen is not None]]
-        if hashed is not None:
-            condition = request.get(b"if-none-match", b"*")
-            if condition != b"*" and (tag := matched_tag(condition, hashed[1] or hashed[2])):
-                await _send_unmodified(tag, head, send)
-                return
-        blob = self._find(slug, frozen, rest, hashed)
-        if blob is None and (hashed or frozen or rest == TILESET):
-            await catalog.look_again()
-            blob = self._find(slug, frozen, rest, hashed)
+        head = [*self._cors.headers(request), _CACHE[dataset.private, hashed is not None or frozen is not None]]
+        condition = request.get(b"if-none-match")
+        if (
+            condition is not None
+            and hashed is not None
+            and condition != b"*"
+            and (tag := matched_tag(condition, hashed[1] or hashed[2]))
+        ):
+            return _unmodified(tag, head)
+        blob = self._look_up(slug, frozen, rest, hashed)
         if blob is None:
-            if rest == TILESET and frozen is None:
-                raise UsageError("server.no-tiles", dataset=slug)
-            raise UsageError("server.no-path", path=path[:200])
+            return None
+        if condition is not None and (tag := matched_tag(condition, blob.hash)):
+            return _unmodified(tag, head)
         head.append(_GLB if rest.endswith(".glb") else _JSON if rest.endswith(".json") else _SUBTREE)
-        await send_blob(blob, head, request, send)
+        return _full(blob, head, request) if blob.encoding == "identity" else _zipped(blob, head, request)
 
-    def _find(self, slug: str, seq: int | None, rest: str, hashed: re.Match[str] | None) -> Blob | None:
+    def _look_up(self, slug: str, seq: int | None, rest: str, hashed: re.Match[str] | None) -> Blob | None:
         archive = self._catalog.archive
         if hashed is not None and hashed[1]:
             return archive.content(hashed[1])
@@ -147,37 +185,6 @@ class Cors:
         return [(b"access-control-allow-origin", origin), (b"vary", b"origin"), _EXPOSED]
 
 
-async def send_blob(blob: Blob, head: Headers, request: Mapping[bytes, bytes], send: Send) -> None:
-    """200, 206, 304 or 416 with the blob, in the coding it is stored in unless the client cannot take it."""
-    name, stored, data = blob.hash, blob.encoding != "identity", blob.data
-    if request:
-        if (condition := request.get(b"if-none-match")) and (tag := matched_tag(condition, name)):
-            await _send_unmodified(tag, head, send)
-            return
-        zipped = stored and accepts_gzip(request.get(b"accept-encoding"))
-    else:
-        zipped = False
-    size = len(data) if stored == zipped else blob.size
-    etag = f'"{name}.gzip"'.encode() if zipped else f'"{name}"'.encode()
-    head += (b"etag", etag), (b"content-length", b"%d" % size)
-    status = 200
-    if stored:
-        head.append(_VARY)
-        if zipped:
-            head.append(_GZIP)
-        else:
-            data = memoryview(await asyncio.to_thread(gzip.decompress, data))
-    elif request and (part := byte_range(request.get(b"range"), request.get(b"if-range"), etag, size)) is not None:
-        start, stop = part
-        if stop == 0:
-            raise UsageError("server.range", size=size)
-        status, data = 206, data[start:stop]
-        head[-1] = (b"content-length", b"%d" % (stop - start))
-        head.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, size)))
-    await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": data})
-
-
 async def send_error(error: TimError, head: Headers, send: Send) -> None:
     """An error as JSON."""
     status, body = status_of(error), body_of(error)
@@ -186,9 +193,35 @@ async def send_error(error: TimError, head: Headers, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _send_unmodified(tag: str, head: Headers, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 304, "headers": [*head, (b"etag", f'"{tag}"'.encode())]})
-    await send({"type": "http.response.body", "body": b""})
+def _unmodified(tag: str, head: Headers) -> Reply:
+    head.append((b"etag", f'"{tag}"'.encode()))
+    return Reply(304, head)
+
+
+def _full(blob: Blob, head: Headers, request: Mapping[bytes, bytes]) -> Reply:
+    """Stored plainly: all of it, or the range asked for."""
+    data, size, etag = blob.data, blob.size, f'"{blob.hash}"'.encode()
+    head.append((b"etag", etag))
+    asked = request.get(b"range")
+    part = byte_range(asked, request.get(b"if-range"), etag, size) if asked is not None else None
+    if part is None:
+        head.append((b"content-length", b"%d" % size))
+        return Reply(200, head, data)
+    start, stop = part
+    if stop == 0:
+        raise UsageError("server.range", size=size)
+    head += (b"content-length", b"%d" % (stop - start)), (b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, size))
+    return Reply(206, head, data[start:stop])
+
+
+def _zipped(blob: Blob, head: Headers, request: Mapping[bytes, bytes]) -> Reply:
+    """Stored as gzip: so it goes out, unless the client cannot take it."""
+    head.append(_VARY)
+    if accepts_gzip(request.get(b"accept-encoding")):
+        head += _GZIP, (b"etag", f'"{blob.hash}.gzip"'.encode()), (b"content-length", b"%d" % len(blob.data))
+        return Reply(200, head, blob.data)
+    head += (b"etag", f'"{blob.hash}"'.encode()), (b"content-length", b"%d" % blob.size)
+    return Reply(200, head, blob.data, packed=True)
 
 
 def _frozen(rest: str) -> tuple[int | None, str]:

@@ -19,7 +19,7 @@ from tiling.spec import glb
 
 SETS = {
     "terrain": ("points/terrain_3M.laz", ["--crs", "EPSG:26910", "--vertical", "ellipsoid"]),
-    "star": ("points/lone-star.copc.laz", ["--vertical", "ellipsoid", "--override-vertical"]),
+    "star": ("points/lone-star.copc.laz", ["--crs", "EPSG:26912", "--vertical", "ellipsoid"]),
     "oblique": ("oblique", ["--vertical", "ellipsoid"]),
 }
 
