@@ -24,7 +24,10 @@ def test_names_from_the_source(tmp_path: Path):
     assert plan.deliveries[0].dataset == slug_of("武汉 2024")
     assert make_plan([town(tmp_path / "My Town")]).deliveries[0].dataset == "my-town"
     named = make_plan([tmp_path], Options(dataset="both", title="两者"))
-    assert {(d.dataset, d.title) for d in named.deliveries} == {("both-meshes", "两者 (meshes)"), ("both-points", "两者 (points)")}
+    assert {(d.dataset, d.title) for d in named.deliveries} == {
+        ("both-meshes", "两者 (meshes)"),
+        ("both-points", "两者 (points)"),
+    }
     with pytest.raises(UsageError, match="import.bad-slug|cannot be the name"):
         make_plan([tmp_path], Options(dataset="武汉"))
 
@@ -47,7 +50,11 @@ def test_several_sources_have_their_common_folder_as_root(tmp_path: Path):
     one, two = dot(tmp_path / "d" / "1.dot"), dot(tmp_path / "d" / "2.dot")
     as_files = make_plan([two, one])
     as_folder = make_plan([tmp_path / "d"])
-    assert sorted(d.probe.key for d in as_files.deliveries) == [d.probe.key for d in as_folder.deliveries] == ["1.dot", "2.dot"]
+    assert (
+        sorted(d.probe.key for d in as_files.deliveries)
+        == [d.probe.key for d in as_folder.deliveries]
+        == ["1.dot", "2.dot"]
+    )
     assert {d.dataset for d in as_files.deliveries} == {"d"}
     dot(tmp_path / "e" / "1.dot")
     folders = make_plan([tmp_path / "d", tmp_path / "e"], Options(dataset="x"))
