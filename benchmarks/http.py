@@ -104,14 +104,18 @@ def rows(samples: dict[str, Sample]) -> Iterator[Row]:
     yield Row("cpu_ratio_keyed", samples["keyed"].cpu_us / peer, "x nginx", 3.5, at_least=False)
     yield Row("cpu_us", samples["tim"].cpu_us, "µs/request", peer="nginx", peer_value=peer)
     yield Row("cpu_us_keyed", samples["keyed"].cpu_us, "µs/request", peer="nginx", peer_value=peer)
-    yield Row("cpu_us_304", samples["tim 304"].cpu_us, "µs/request", peer="nginx", peer_value=samples["nginx 304"].cpu_us)
+    yield Row(
+        "cpu_us_304", samples["tim 304"].cpu_us, "µs/request", peer="nginx", peer_value=samples["nginx 304"].cpu_us
+    )
     yield Row("rate", samples["tim"].rate, "requests/s", peer="nginx", peer_value=samples["nginx"].rate)
     yield Row("rate_304", samples["tim 304"].rate, "requests/s", peer="nginx", peer_value=samples["nginx 304"].rate)
 
 
 def main() -> int:
     parser = arguments("CPU per tile request against nginx.")
-    parser.add_argument("--nginx", default=shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"), help="path of nginx")
+    parser.add_argument(
+        "--nginx", default=shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"), help="path of nginx"
+    )
     parser.add_argument("--seconds", type=float, default=SECONDS, help="per round and target")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()

@@ -37,7 +37,7 @@ EVERYTHING = "*"
 VERSION = 1
 REMEMBERED = 4096
 """Positive verdicts kept. Refusals are not: guessing must not push out what is in use."""
-_LINK = re.compile(r"(\d{1,12})\.([a-z0-9]{8})\.([A-Za-z0-9_-]{43})", re.ASCII)
+_LINK = re.compile(r"([1-9]\d{0,11})\.([a-z0-9]{8})\.([A-Za-z0-9_-]{43})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

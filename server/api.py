@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from server.basemap import BaseMap, fetch
@@ -144,7 +144,7 @@ def _collection(catalog: Catalog, dataset: Dataset, sources: Sequence[SourceRef]
         "id": slug, "title": dataset.title, "description": str(dataset.settings.get("description", "")), "links": links,
         "tim": {
             "kind": dataset.kind, "private": dataset.private, "snapshot": None if snapshot is None else _snapshot(snapshot),
-            "attributes": _attributes(dataset), "tileset": None if snapshot is None else f"tiles/{slug}/tileset.json",
+            "attributes": _attributes(snapshot), "tileset": None if snapshot is None else f"tiles/{slug}/tileset.json",
         },
     }  # fmt: skip
     boxes = [source.box for source in sources]
@@ -155,9 +155,8 @@ def _collection(catalog: Catalog, dataset: Dataset, sources: Sequence[SourceRef]
     return document
 
 
-def _attributes(dataset: Dataset) -> list[Json]:
-    named = dataset.settings.get("attributes") or []
-    return [{"name": a, "title": a} if isinstance(a, str) else dict(a) for a in named]
+def _attributes(snapshot: Snapshot | None) -> list[Json]:
+    return [{"title": a["name"], **a} for a in snapshot.attributes] if snapshot else []
 
 
 def _snapshot(snapshot: Snapshot) -> Json:
@@ -196,8 +195,8 @@ def _describe_tiles(api: FastAPI) -> None:
 
 
 def _answer_errors(api: FastAPI) -> None:
-    def answer(error: TimError) -> Response:
-        status = status_of(error)
+    def answer(error: TimError, status: int = 0) -> Response:
+        status = status or status_of(error)
         headers = {name.decode(): value.decode() for name, value in headers_of(error, status)}
         return Response(body_of(error), status, headers)
 
@@ -220,7 +219,4 @@ def _answer_errors(api: FastAPI) -> None:
             return answer(UsageError("server.method", method=request.method))
         if error.status_code == 404:
             return answer(UsageError("server.no-path", path=request.scope["path"][:200]))
-        return JSONResponse(
-            {"code": "server.http", "message": {"en": error.detail, "zh": error.detail}, "fields": {}},
-            error.status_code,
-        )
+        return answer(UsageError("server.refused", reason=str(error.detail)), error.status_code)

@@ -132,7 +132,11 @@ class App:
 
         async def watch(message: MutableMapping[str, Any]) -> None:
             nonlocal complete
-            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if message["type"] == "http.response.start":
+                if path.startswith("/api"):  # what a caller may see depends on the key
+                    message = {**message, "headers": [*message["headers"], (b"cache-control", b"private, no-cache")]}
+            else:
+                complete = not message.get("more_body", False)
             await send({**message, "body": b""} if head and "body" in message else message)
 
         try:
@@ -145,10 +149,10 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self.catalog.look()
+                await self.catalog.ensure(live=True)
                 await send({"type": "lifespan.startup.complete"})
             else:
-                self.catalog.close()
+                await self.catalog.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -30,19 +30,16 @@ class Catalog:
     """Datasets by slug, the guard of the private ones, and the archive, kept fresh. Belongs to one event loop."""
 
     def __init__(
-        self,
-        archive: Reader,
-        store: Callable[[], ObjectStore],
-        keys: Keys,
-        fresh: float = FRESH_SECONDS,
+        self, archive: Reader, store: Callable[[], ObjectStore], keys: Keys, fresh: float = FRESH_SECONDS
     ) -> None:
-        """``store`` opens the object store anew: it is used from other threads."""
+        """``store`` opens the object store; that, and all use of it, happens in a thread of its own."""
         self.archive = archive
         self.guard = Guard()
         self.datasets: dict[str, Dataset] = {}
         self.hidden = False
         """Whether anything here is not public, so that what is missing must look like what is hidden."""
-        self._store = store
+        self._open = store
+        self._store: ObjectStore | None = None
         self._keys = keys
         self._keys_stamp: tuple[int, int] | None = None
         self._fresh = fresh
@@ -68,31 +65,31 @@ class Catalog:
         await asyncio.shield(self._start())
 
     async def sources(self, datasets: Sequence[str]) -> dict[str, list[SourceRef]]:
-        """The bulk sources of each dataset, from the store."""
-
-        def ask() -> dict[str, list[SourceRef]]:
-            with self._store() as store:
-                return {dataset: store.sources(dataset) for dataset in datasets}
-
-        return await asyncio.get_running_loop().run_in_executor(self._worker, ask)
+        """The bulk sources of each dataset, from the store. Raises StoreError, WorkspaceError."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._worker, lambda: {dataset: self._opened().sources(dataset) for dataset in datasets}
+        )
 
     def authorize(self, dataset: str, secret: str | None, link: str | None) -> Dataset:
         """The dataset, if it exists and this caller may see it. Raises AccessError, UsageError ``server.no-dataset``."""
         record = self.datasets.get(dataset)
         if record is None or record.private:
             if record is not None or self.hidden:
-                self.guard.check(dataset, secret, link)
+                self.guard.check(dataset[:64], secret, link)
             if record is None:
-                raise UsageError("server.no-dataset", dataset=dataset)
+                raise UsageError("server.no-dataset", dataset=dataset[:64])
         return record
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of threads and files."""
+        if self._look is not None:
+            await self._look
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._close_store)
         self._worker.shutdown()
         self.archive.close()
 
-    def look(self) -> None:
-        """Look at archive, datasets and keys now, blocking. Where one fails, what was known stays in force, and the failure is logged."""
+    def _look_around(self) -> None:
+        """Look at datasets, keys and archive. Where one fails, what was known of it stays in force, and the failure is logged."""
         for part in (self._look_at_datasets, self._look_at_keys, self.archive.refresh):
             try:
                 part()
@@ -102,8 +99,11 @@ class Catalog:
         self._looked = time.monotonic()
 
     def _look_at_datasets(self) -> None:
-        with self._store() as store:
-            self.datasets = {dataset.slug: dataset for dataset in store.datasets()}
+        try:
+            self.datasets = {dataset.slug: dataset for dataset in self._opened().datasets()}
+        except TimError:
+            self._close_store()
+            raise
 
     def _look_at_keys(self) -> None:
         try:
@@ -115,6 +115,16 @@ class Catalog:
             self.guard.replace(self._keys.load())
             self._keys_stamp = stamp
 
+    def _opened(self) -> ObjectStore:
+        if self._store is None:
+            self._store = self._open().__enter__()
+        return self._store
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.__exit__(None, None, None)
+            self._store = None
+
     def _start(self) -> asyncio.Task[None]:
         if self._look is None:
             self._look = asyncio.get_running_loop().create_task(self._run())
@@ -123,6 +133,6 @@ class Catalog:
     async def _run(self) -> None:
         try:
             await asyncio.sleep(max(0.0, self._looked + APART_SECONDS - time.monotonic()))
-            await asyncio.get_running_loop().run_in_executor(self._worker, self.look)
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._look_around)
         finally:
             self._look = None

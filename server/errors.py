@@ -63,7 +63,7 @@ def body_of(error: TimError) -> bytes:
         incident = report(error)
         record = TimError("server.internal", id=incident).record()
     document: dict[str, Any] = {"code": record["code"], "message": record["text"], "fields": record["fields"]}
-    return json.dumps(document, ensure_ascii=False).encode("utf-8")
+    return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def report(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import multiprocessing
@@ -50,7 +51,7 @@ def serve(
         if workers <= 1:
             _run(app, sock, access_log)
         else:
-            app.catalog.close()
+            asyncio.run(app.catalog.close())
             _run_workers(partial(_work, make, sock, access_log), workers, stop)
 
 

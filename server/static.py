@@ -33,7 +33,7 @@ class Viewer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
         if self._files is None and scope["path"] in ("", "/"):
-            await HTMLResponse(_MISSING, 503, {"cache-control": "no-store", **_HEADERS})(scope, receive, send)
+            await HTMLResponse(_MISSING, 404, {"cache-control": "no-store", **_HEADERS})(scope, receive, send)
         else:
             await (self._files or _Files(check_dir=False))(scope, receive, send)
 

@@ -149,6 +149,6 @@ def catalogue(room: str) -> dict[str, dict[str, str]]:
     """The messages of one room: ``{code without room: {"en", "en_help", "zh", "zh_help"[, "severity"]}}``; empty where there is none."""
     try:
         text = resources.files("tim").joinpath("messages", f"{room}.toml").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return {}
     return tomllib.loads(text)

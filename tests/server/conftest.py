@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,13 @@ import pytest
 
 from server.access import Keys
 from server.app import App, create_app
-from tests.server.fakes import FakeWorkspace
 from tiling.archive import Archive, Snapshot, TilesetInfo
 from tiling.builder import TileEntry
 from tim.model import Dataset, dataset_uid
-from tim.place import Frame
+from tim.place import Datum, Frame, Height, Place
+from tim.sources import Fingerprint, SourceRef
+from tim.store import Changeset, PutSource
+from tim.workspace import Workspace
 
 FRAME = Frame(114.3, 30.5, 20.0, 2**-10)
 BOX = (0.0, 0.0, 0.0, 50.0, 0.0, 0.0, 0.0, 50.0, 0.0, 0.0, 0.0, 10.0)
@@ -47,7 +50,9 @@ class Client:
     def head(self, path: str, **headers: str) -> Answer:
         return self.get(path, headers, method="HEAD")
 
-    async def ask(self, path: str, headers: dict[str, str] | None = None, method: str = "GET", root_path: str = "") -> Answer:
+    async def ask(
+        self, path: str, headers: dict[str, str] | None = None, method: str = "GET", root_path: str = ""
+    ) -> Answer:
         path, _, query = path.partition("?")
         scope = {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": method, "scheme": "http",
@@ -57,8 +62,13 @@ class Client:
         }  # fmt: skip
         sent: list[dict[str, Any]] = []
 
+        requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            if (message := next(requests, None)) is None:
+                await asyncio.Event().wait()  # the client stays
+            assert message is not None
+            return message
 
         async def send(message: Any) -> None:
             sent.append(dict(message))
@@ -73,7 +83,7 @@ class Client:
         return Answer(start["status"], found, body)
 
     def close(self) -> None:
-        self.app.catalog.close()
+        self.loop.run_until_complete(self.app.catalog.close())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
@@ -82,9 +92,7 @@ class Client:
 class Site:
     """A workspace being served."""
 
-    workspace: FakeWorkspace
-    contents: dict[str, str]
-    """Hash of the one content of each dataset by name."""
+    workspace: Workspace
 
     @property
     def keys(self) -> Keys:
@@ -92,16 +100,24 @@ class Site:
 
     def add(self, slug: str, *, private: bool = False, title: str = "") -> Dataset:
         dataset = Dataset(slug, title or slug, "meshes", dataset_uid(slug), FRAME, private, {"attributes": ["height"]})
-        self.workspace.put(dataset)
+        with self.workspace.store() as store:
+            store.put_dataset(dataset)
         return dataset
+
+    def add_source(self, slug: str, key: str, box: tuple[float, float, float, float, float, float]) -> None:
+        place = Place("EPSG:4490", Height("ellipsoid", "ellipsoid"), Datum("equivalent", "CGCS2000 = WGS 84", 0.1))
+        source = SourceRef("/data/" + key, "osgb", "meshes", key, place, Fingerprint(1, 1, "00"), box)
+        with self.workspace.store() as store:
+            store.apply(Changeset(slug, [PutSource(source)]))
 
     def publish(self, slug: str, payload: bytes, *, compress: bool = False) -> Snapshot:
         with Archive(self.workspace.archive_root) as archive:
             writer = archive.writer(f"{slug}-{len(payload)}-{hash(payload) & 0xFFFF}")
             ref = writer.put(payload, compress=compress)
             archive.add(writer.close())
-            self.contents[slug] = ref.hash
-            return archive.publish(slug, [TileEntry("osgb/a/a#0", None, BOX, 0.0, "REPLACE", ref, {"triangles": 2})], TilesetInfo(FRAME, 1))
+            return archive.publish(
+                slug, [TileEntry("osgb/a/a#0", None, BOX, 0.0, "REPLACE", ref, {"triangles": 2})], TilesetInfo(FRAME, 1)
+            )
 
     def publish_octree(self, slug: str, payload: bytes) -> Snapshot:
         with Archive(self.workspace.archive_root) as archive:
@@ -117,12 +133,13 @@ class Site:
 
 
 TOWN = b"glTF" + bytes(range(256)) * 40
+BASE = b"glTF" + b"not for everybody" * 100
 HARBOUR = b"glTF" + b"the harbour wall " * 600
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    site = Site(FakeWorkspace(tmp_path / "ws"), {})
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    site = Site(Workspace.create(tmp_path_factory.mktemp("site") / "ws"))
     site.add("town", title="滨海小镇")
     site.publish("town", TOWN)
     site.add("harbour")
@@ -130,20 +147,36 @@ def site(tmp_path: Path) -> Site:
     site.add("cloud")
     site.publish_octree("cloud", b"glTF" + b"points" * 500)
     site.add("bare")
-    return site
+    site.add("base", private=True)
+    site.publish("base", BASE)
+    return site.workspace.path
+
+
+@pytest.fixture
+def secret_site(_made: Path, tmp_path: Path) -> Site:
+    """With a private dataset ``base``."""
+    return Site(Workspace.open(shutil.copytree(_made, tmp_path / "ws")))
+
+
+@pytest.fixture
+def site(secret_site: Site) -> Site:
+    """All public: ``town`` (plain), ``harbour`` (gzip), ``cloud`` (implicit), ``bare`` (not tiled)."""
+    secret_site.add("base")
+    return secret_site
 
 
 @pytest.fixture
 def client(site: Site) -> Iterator[Client]:
-    client = Client(create_app(site.workspace))  # type: ignore[arg-type]
+    client = Client(create_app(site.workspace))
     client.app.catalog._fresh = 0.0
     yield client
     client.close()
 
 
 @pytest.fixture
-def secret_site(site: Site) -> Site:
-    """With a private dataset ``base``."""
-    site.add("base", private=True)
-    site.publish("base", b"glTF" + b"not for everybody" * 100)
-    return site
+def guarded(secret_site: Site) -> Iterator[Client]:
+    """Serves ``secret_site``."""
+    client = Client(create_app(secret_site.workspace))
+    client.app.catalog._fresh = 0.0
+    yield client
+    client.close()

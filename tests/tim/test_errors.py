@@ -23,6 +23,9 @@ from tim.errors import TimError, render
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("tim", "importers", "exporters", "tiling", "server", "cli", "demo")
 MESSAGES = ROOT / "tim" / "messages"
+TEXTS = ("en", "en_help", "zh", "zh_help")
+ADDED = {"file"}
+"""Fields that whoever knows them adds on the way up."""
 CODE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9]+(?:-[a-z0-9]+)*")
 CATALOGUES = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(MESSAGES.glob("*.toml"))}
 ENTRIES = [(f"{room}.{slug}", entry) for room, entries in CATALOGUES.items() for slug, entry in entries.items()]
@@ -112,6 +115,31 @@ def uses(path: Path) -> Iterator[Use]:
                         yield Use(where, code, None)
 
 
+def composers() -> Iterator[tuple[Path, str, str, int]]:
+    """Functions that make a code of their room from a slug: folder, name, room, position of the slug among the arguments."""
+    for path in sources():
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            names = [argument.arg for argument in node.args.args if argument.arg != "self"]
+            for text in ast.walk(node):
+                match text:
+                    case ast.JoinedStr([ast.Constant(str(head)), ast.FormattedValue(ast.Name(name))]) if (
+                        name in names and head.endswith(".")
+                    ):
+                        yield path.parent, node.name, head[:-1], names.index(name)
+
+
+def composed_uses() -> Iterator[Use]:
+    """Codes made by such functions."""
+    for folder, function, room, position in composers():
+        for path in sorted(folder.rglob("*.py")):
+            for node in ast.walk(tree(path)):
+                if isinstance(node, ast.Call) and name_of(node.func) == function and len(node.args) > position:
+                    for slug in literal_codes(node.args[position]):
+                        yield Use(f"{path.relative_to(ROOT).as_posix()}:{node.lineno}", f"{room}.{slug}", None)
+
+
 def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
@@ -125,7 +153,8 @@ def test_the_scan_sees_what_is_there():
 
 def test_every_code_has_a_message():
     known = dict(ENTRIES)
-    missing = sorted({f"{use.code} ({use.where})" for path in sources() for use in uses(path) if use.code not in known})
+    said = [*(use for path in sources() for use in uses(path)), *composed_uses()]
+    missing = sorted({f"{use.code} ({use.where})" for use in said if use.code not in known})
     assert not missing
 
 
@@ -135,16 +164,18 @@ def test_every_field_a_message_shows_is_given():
     for path in sources():
         for use in uses(path):
             if use.fields is not None and use.code in known:
-                wanted = set().union(*(placeholders(text) for text in known[use.code].values()))
-                lacking += [f"{use.where}: {use.code} shows {{{name}}}" for name in sorted(wanted - use.fields)]
+                wanted = set().union(*(placeholders(known[use.code][key]) for key in TEXTS))
+                lacking += [f"{use.where}: {use.code} shows {{{name}}}" for name in sorted(wanted - use.fields - ADDED)]
     assert not lacking
 
 
 @pytest.mark.parametrize(("code", "entry"), ENTRIES, ids=[code for code, _ in ENTRIES])
 def test_texts(code: str, entry: dict[str, str]):
     assert CODE.fullmatch(code)
-    assert set(entry) == {"en", "en_help", "zh", "zh_help"}, "all four texts, nothing else"
-    for key, text in entry.items():
+    assert entry.get("severity", "warning") == "warning"
+    assert set(entry) - {"severity"} == set(TEXTS), "all four texts, nothing else"
+    for key in TEXTS:
+        text = entry[key]
         assert text == text.strip()
         assert text
         assert bool(re.search("[\u4e00-\u9fff]", text)) == key.startswith("zh"), f"{key} is in the wrong language"
@@ -153,18 +184,24 @@ def test_texts(code: str, entry: dict[str, str]):
         placeholders(entry[f"{language}"]) | placeholders(entry[f"{language}_help"]) for language in ("en", "zh")
     )
     assert english == chinese
-    assert entry["en"].endswith((".", "?", "!")), "a sentence"
-    assert entry["zh"].endswith(("。", "？", "！", ".")), "a sentence"
+    assert entry["en"].endswith((".", "?", "!", "}")), "a sentence, or another message at its end"
+    assert entry["zh"].endswith(("。", "？", "！", ".", "}")), "a sentence, or another message at its end"
 
 
 def test_no_message_is_unused():
-    said = {
-        node.value
-        for path in sources()
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    assert sorted(code for code, _ in ENTRIES if code not in said) == []
+    """A code stands in the source whole, or as a slug where codes of its room are put together."""
+    said: set[str] = set()
+    composed: set[str] = set()
+    for node in (node for path in sources() for node in ast.walk(tree(path))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            said.add(node.value)
+        elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+            composed.add(str(node.values[0].value))
+    heads = [head for head in composed if re.fullmatch(r"[a-z][a-z0-9-]*\.[a-z0-9-]*", head)]
+    unused = [
+        c for c, _ in ENTRIES if c not in said and not any(c.startswith(h) and c[len(h) :] in said for h in heads)
+    ]
+    assert sorted(unused) == []
 
 
 def test_every_catalogue_is_in_use():
@@ -195,7 +232,7 @@ def test_render_never_raises(code: str, fields: dict[str, object], language: err
 
 @pytest.mark.parametrize(("code", "entry"), ENTRIES, ids=[code for code, _ in ENTRIES])
 def test_every_message_shows_any_value(code: str, entry: dict[str, str]):
-    names = set().union(*(placeholders(text) for text in entry.values()))
+    names = set().union(*(placeholders(entry[key]) for key in TEXTS))
     for value in ("文本", 3, 2.5, None, Path("a"), ["x"], b"\0"):
         for language in errors.LANGUAGES:
             text = render(code, dict.fromkeys(names, value), language)

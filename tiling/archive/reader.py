@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.archive import index
+from tiling.archive.archive import SNAPSHOT_COLUMNS
 from tiling.archive.archive import snapshot as snapshot_of
 from tiling.archive.pages import FROZEN, LIVE
 from tiling.archive.types import Blob, Snapshot
@@ -258,7 +259,7 @@ def _load(db: sqlite3.Connection, old: State) -> State:
     packs = dict(db.execute("SELECT id, name FROM pack"))
     shelves = {}
     for number, name in db.execute("SELECT id, name FROM dataset").fetchall():
-        query = "SELECT seq, hash, store_seq, created, tiles, bytes, counts FROM snapshot WHERE dataset=?"
+        query = f"SELECT {SNAPSHOT_COLUMNS} FROM snapshot WHERE dataset=?"
         snapshots = {row[0]: snapshot_of(name, *row) for row in db.execute(query, (number,))}
         before = old.shelves.get(name)
         if not snapshots:

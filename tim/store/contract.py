@@ -284,6 +284,18 @@ class StoreContract:
         assert (store.seq, store.count(), store.sources("town")) == (1, 1, [])
         assert put(store, box("b", 1)).seq == 2
 
+    def test_a_dataset_comes_with_its_first_changeset(self, tmp_path: Path) -> None:
+        """Made in the same step, it is there with its content or not at all."""
+        with self.open_store(tmp_path) as store:
+            with pytest.raises(StoreError):
+                store.apply(Changeset("town", [Put(box("a", 1)), Retire(uuid4())], make=TOWN))
+            assert store.datasets() == []
+            assert store.apply(Changeset("town", [Put(box("a", 1))], make=TOWN)).seq == 1
+            assert store.datasets() == [TOWN]
+            with pytest.raises(StoreError):
+                store.apply(Changeset("town", [Put(box("b", 1))], make=replace(TOWN, kind="points")))
+            assert (store.seq, store.count()) == (1, 1)
+
     def test_two_writers_never_overwrite_each_other(self, store: ObjectStore) -> None:
         """Who has not seen the current version gets a Conflict and changes nothing."""
         tim_id = put(store, box("a", 1)).touched[0].tim_id
@@ -649,8 +661,9 @@ class StoreContract:
                 store.put_dataset(HILLS)
                 return [store.apply(step).hash for step in steps]
 
-        def step(name: str, i: int, dataset: str = "town", **said: Any) -> Changeset:
-            return Changeset(dataset, [Put(box(name, i)), PutSource(replace(source(name), uri=f"/{said}"))], **said)
+        def step(name: str, i: int, dataset: str = "town", author: str = "", reason: str = "") -> Changeset:
+            elsewhere = replace(source(name), uri=f"/{author}/{name}")
+            return Changeset(dataset, [Put(box(name, i)), PutSource(elsewhere)], author, reason)
 
         one = history("one", step("a", 1), step("b", 2))
         assert history("same", step("a", 1, author="x", reason="y"), step("b", 2)) == one

@@ -202,7 +202,7 @@ def test_faults_of_pages_are_found(mesh, name):
         (b"\xff\xfe{}", "page-broken"),
         (b'{"geometricError": NaN}', "page-broken"),
         (b'{"a":' * 100_000, "page-broken"),
-        (gzip.compress(b"{}"), "gzip-stored"),
+        (gzip.compress(b"{}", mtime=0), "gzip-stored"),
     ],
 )
 def test_pages_that_are_none_are_reported(mesh, text, code):
@@ -318,7 +318,7 @@ def test_faults_of_contents_are_found(mesh, content, name):
         (b"glTF", "glb-broken"),
         (triangle_glb((0, 0, 0))[:-4], "glb-broken"),
         (triangle_glb((0, 0, 0)) + b"1234", "glb-broken"),
-        (gzip.compress(triangle_glb((0, 0, 0))), "gzip-stored"),
+        (gzip.compress(triangle_glb((0, 0, 0)), mtime=0), "gzip-stored"),
         (b"b3dm" + struct.pack("<2I", 1, 12), "legacy-content"),
         (b"b3dm" + struct.pack("<2I", 1, 13), "content-broken"),
         (b"<svg/>", "content-kind"),
@@ -573,3 +573,21 @@ def small(tmp_path_factory):
 
 def test_the_sample_cube_is_the_octree_root():
     assert box((0.0, 0.0, 0.0), 64.0) == CUBE
+
+
+def test_meshopt_compressed_positions_are_decoded(octree):
+    path = octree / "t" / "0" / "0" / "0" / "0.glb"
+
+    def write(low):
+        values = np.random.default_rng(1).integers(0, 1 << 12, (50, 3), dtype=np.uint16)
+        writer = GlbWriter()
+        writer.extension("KHR_mesh_quantization", required=True)
+        position = writer.vertices(values, bounds=True, compress=True)
+        mesh = writer.add("meshes", {"primitives": [{"attributes": {"POSITION": position}, "mode": 0}]})
+        writer.lattice_node(mesh, low, 128 / 4096)
+        path.write_bytes(b"".join(bytes(c) for c in writer.chunks()))
+
+    write((-64.0, -64.0, -64.0))
+    assert validate(octree).totals == {}
+    write((-32.0, -64.0, -64.0))
+    assert validate(octree).totals == {"content-outside-box": 1}

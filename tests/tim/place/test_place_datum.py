@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import radians
 
 import numpy as np
-import place_oracles as oracle
+from tests.tim.place import place_oracles as oracle
 import pytest
 from pyproj import CRS
 

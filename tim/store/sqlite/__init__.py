@@ -196,7 +196,7 @@ class SqliteStore:
         with self._reading() as db:
             tables = "version v"
             if dataset is not None:
-                tables = "object o CROSS JOIN version v ON v.object = o.id"
+                tables = "version v CROSS JOIN object o ON o.id = v.object"
                 where.add("o.dataset = ?", self._dataset_row(db, dataset)[0])
             return int(db.execute(f"SELECT count(*) FROM {tables} WHERE {where.sql}", where.parameters).fetchone()[0])
 
