@@ -38,7 +38,7 @@ class TileProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not parser.should_upgrade()
-            and (reply := self.app.instant(self.url, self.headers)) is not None  # type: ignore[union-attr]
+            and (reply := self.app.instant(self.url, self.headers)) is not None
         ):
             self._answered = True
             self.server_state.total_requests += 1
