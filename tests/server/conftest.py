@@ -171,7 +171,7 @@ def site(secret_site: Site) -> Site:
 @pytest.fixture
 def client(site: Site) -> Iterator[Client]:
     client = Client(create_app(site.workspace))
-    client.app.catalog._fresh = 0.0
+    client.app.catalog.fresh = 0.0
     yield client
     client.close()
 
@@ -180,6 +180,6 @@ def client(site: Site) -> Iterator[Client]:
 def guarded(secret_site: Site) -> Iterator[Client]:
     """Serves ``secret_site``."""
     client = Client(create_app(secret_site.workspace))
-    client.app.catalog._fresh = 0.0
+    client.app.catalog.fresh = 0.0
     yield client
     client.close()

@@ -141,7 +141,7 @@ def test_the_short_cut_answers_as_the_application_does(
 
 def test_the_short_cut_is_taken(client: Client):
     client.get("/tiles/town/tileset.json")
-    client.app.catalog._fresh = 1000.0
+    client.app.catalog.fresh = 1000.0
     host = (b"host", b"x")
     for path in (TILE, f"{TILE}?v=1", "/tiles/town/tileset.json", "/tiles/cloud/@1/t/0/0/0/0.glb"):
         reply = client.app.instant(path.encode(), [host, (b"accept-encoding", b"gzip")])
@@ -162,7 +162,7 @@ def test_the_short_cut_is_taken(client: Client):
 )  # fmt: skip
 def test_everything_else_goes_through_the_application(guarded: Client, path: str, header: tuple[bytes, bytes]):
     guarded.get("/tiles/town/tileset.json")
-    guarded.app.catalog._fresh = 1000.0
+    guarded.app.catalog.fresh = 1000.0
     assert guarded.app.instant(path.encode(), [header]) is None
 
 
