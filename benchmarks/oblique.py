@@ -30,7 +30,8 @@ from pyproj import CRS, Transformer
 
 from benchmarks import _report
 from importers import ImportContext, open_source, osgb
-from importers.osgb.objects import Item, Lod, Node, read_scene
+from importers.osgb.objects import read_scene
+from importers.osgb.scene import Item, Lod, Node
 from tiling.archive import Archive, TilesetInfo
 from tiling.builder import Job, TileEntry
 from tiling.engine.executor import ProcessExecutor

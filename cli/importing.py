@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.output import DEFAULT_WORKSPACE, QUARANTINED, Json, Quiet, Workspace, emit, say, table, warn
+from cli.output import DEFAULT_WORKSPACE, Json, Quiet, Workspace, emit, outcome, say, table, tell_problems
 from cli.text import number, size, tr
 
 if TYPE_CHECKING:
@@ -72,9 +72,6 @@ def register(app: typer.Typer) -> None:
     app.command(
         "convert", help=tr("Straight from a source to a folder of 3D Tiles.", "直接把数据转成 3D Tiles 目录。")
     )(convert)
-
-
-SHOWN = 20
 
 
 def init(
@@ -191,8 +188,9 @@ def show_plan(plan: Plan, file: Path | None, *, json: bool) -> int:
           (d.place.crs or d.probe.found.horizontal or "?").split("\n")[0][:40], f"{d.estimate.seconds:.0f} s", size(d.estimate.disk),
           len(d.probe.problems) or None) for d in plan.deliveries],
     )  # fmt: skip
-    for rejected in [*(p for d in plan.deliveries for p in d.probe.problems), *plan.left_out][:SHOWN]:
-        warn(rejected.code, rejected.fields)
+    tell_problems(
+        [(p.code, p.fields) for p in [*(p for d in plan.deliveries for p in d.probe.problems), *plan.left_out]]
+    )
     if file is not None:
         say(tr(f"plan written to {file}; run it with: tim import {file}", f"计划已写入 {file};运行:tim import {file}"))
     return 0
@@ -200,10 +198,10 @@ def show_plan(plan: Plan, file: Path | None, *, json: bool) -> int:
 
 def tell(report: ImportReport, *, json: bool) -> int:
     """What an import did; the exit code."""
-    code = QUARANTINED if report.rejected else 0
+    problems = [(rejected.code, rejected.fields) for rejected in report.rejected]
     if json:
         emit(report.record())
-        return code
+        return outcome(problems)
     language = tr("en", "zh")
     for dataset in report.datasets:
         sources = ", ".join(f"{value} {tr(key, WORDS[key])}" for key, value in dataset.sources.items() if value)
@@ -215,18 +213,10 @@ def tell(report: ImportReport, *, json: bool) -> int:
             if (text := warning["text"][language]) not in warned:
                 warned.add(text)
                 say(f"{tr('warning', '警告')} [{warning['code']}] {text}")
-    for rejected in list(report.rejected)[:SHOWN]:
-        warn(rejected.code, rejected.fields)
-    if len(report.rejected) > SHOWN:
-        say(
-            tr(
-                f"… and {len(report.rejected) - SHOWN} more, in the quarantine",
-                f"……另有 {len(report.rejected) - SHOWN} 条,见隔离区",
-            )
-        )
+    tell_problems(problems)
     if report.datasets:
         say(tr("next: tim tile", "下一步:tim tile"))
-    return code
+    return outcome(problems)
 
 
 WORDS = {"added": "新增", "changed": "变更", "unchanged": "未变"}
@@ -266,6 +256,5 @@ def convert(
     else:
         for target, written in report.exported.items():
             say(f"{target}: {number(written.files)} {tr('files', '个文件')}, {size(written.bytes)}")
-        for code, fields in problems[:SHOWN]:
-            warn(code, fields)
-    return QUARANTINED if problems else 0
+        tell_problems(problems)
+    return outcome(problems)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.text import tr
-from tim.errors import TimError, render
+from tim.errors import TimError, is_warning, render
 
 Workspace = Annotated[
     str,
@@ -21,7 +21,10 @@ Json = Annotated[
     bool, typer.Option("--json", help=tr("One JSON document on stdout.", "在标准输出上给出一个 JSON 文档。"))
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=tr("No progress.", "不显示进度。"))]
-QUARANTINED = 3
+DONE, FAILED, QUARANTINED = 0, 1, 3
+Problems = Sequence[tuple[str, Mapping[str, Any]]]
+SHOWN = 3
+"""Problems of one kind that are written out; all are in the JSON and in the workspace's quarantine."""
 
 
 def emit(document: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -42,9 +45,28 @@ def fail(error: TimError, *, as_json: bool) -> int:
     return error.exit_code
 
 
-def warn(code: str, fields: Mapping[str, Any]) -> None:
-    """A warning, on stderr."""
-    say(f"{tr('warning', '警告')} [{code}] {render(code, fields)}")
+def tell_problems(problems: Problems) -> None:
+    """What was left out or deserves a look, a few of each kind."""
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for code, fields in problems:
+        kinds.setdefault(code, []).append(fields)
+    for code, found in kinds.items():
+        word = tr("warning", "警告") if is_warning(code) else tr("quarantined", "已隔离")
+        for fields in found[:SHOWN]:
+            say(f"{word} [{code}] {render(code, fields)}")
+        if len(found) > SHOWN:
+            say(
+                f"{word} [{code}] "
+                + tr(
+                    f"… and {len(found) - SHOWN} more like this (--json lists all)",
+                    f"……另有 {len(found) - SHOWN} 条同类(--json 可列全)",
+                )
+            )
+
+
+def outcome(problems: Problems) -> int:
+    """The exit code of work that is done: 3 where something had to be quarantined."""
+    return QUARANTINED if any(not is_warning(code) for code, _ in problems) else DONE
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

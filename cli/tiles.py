@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from cli.importing import Overwrite, Workers
-from cli.output import DEFAULT_WORKSPACE, QUARANTINED, Json, Quiet, Workspace, emit, say, table, warn
+from cli.output import DEFAULT_WORKSPACE, Json, Quiet, Workspace, emit, outcome, say, table, tell_problems
 from cli.text import number, size, tr
 from tim.errors import TimError, render
 
 Seq = Annotated[
     int | None, typer.Option("--seq", help=tr("Snapshot number; the newest if left out.", "快照序号,缺省为最新。"))
 ]
-SHOWN = 20
+ISSUES = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +66,7 @@ def tile(
     executor = engine.DaskExecutor(dask) if dask else None
     records: list[dict[str, Any]] = []
     failure: TimError | None = None
-    quarantined = False
+    code = 0
     for slug in slugs:
         try:
             with bar(quiet=quiet or json) as listen:
@@ -81,14 +81,12 @@ def tile(
             failure = failure or error
             continue
         records.append(report.record())
-        quarantined |= bool(report.problems)
+        code = max(code, outcome(report.problems))
         if not json:
             tell(report)
     if json:
         emit({"datasets": records})
-    if failure is not None:
-        return failure.exit_code
-    return QUARANTINED if quarantined else 0
+    return failure.exit_code if failure is not None else code
 
 
 def tell(report: Any) -> None:
@@ -104,15 +102,7 @@ def tell(report: Any) -> None:
         f"{report.dataset}: {number(snapshot.tiles)} {tr('tiles', '个瓦片')}, {size(snapshot.bytes)}, {counts}  [{done}]"
     )
     say(f"  {tr('snapshot', '快照')} @{snapshot.seq} {snapshot.hash}")
-    for code, fields in list(report.problems)[:SHOWN]:
-        warn(code, fields)
-    if len(report.problems) > SHOWN:
-        say(
-            tr(
-                f"… and {len(report.problems) - SHOWN} more, in the workspace's quarantine folder",
-                f"……另有 {len(report.problems) - SHOWN} 条,见工作空间的 quarantine 目录",
-            )
-        )
+    tell_problems(report.problems)
 
 
 def validate(
@@ -139,7 +129,7 @@ def validate(
     if json:
         emit(report.record())
         return 0 if report.ok else 1
-    for issue in [*report.errors, *report.warnings][:SHOWN]:
+    for issue in [*report.errors, *report.warnings][:ISSUES]:
         say(
             f"{tr('error', '错误') if issue.severity == 'error' else tr('warning', '警告')} [validate.{issue.code}] {issue.text()}"
         )

@@ -84,7 +84,14 @@ class Node:
             if not isinstance(item, yaml.MappingNode):
                 where = f"{self._path(name)}[{index}]"
                 line = item.start_mark.line + 1
-                raise UsageError("import.plan-wrong-type", file=self.file, line=line, field=where, value=str(_construct(item)), expected="mapping")
+                raise UsageError(
+                    "import.plan-wrong-type",
+                    file=self.file,
+                    line=line,
+                    field=where,
+                    value=str(_construct(item)),
+                    expected="mapping",
+                )
             out.append(_mapping(self.file, f"{self._path(name)}[{index}]", item))
         return out
 
@@ -100,7 +107,9 @@ def read_document(text: str, file: str) -> Node:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
-        raise UsageError("import.plan-not-yaml", file=file, line=mark.line + 1 if mark else 1, problem=problem) from None
+        raise UsageError(
+            "import.plan-not-yaml", file=file, line=mark.line + 1 if mark else 1, problem=problem
+        ) from None
     if not isinstance(top, yaml.MappingNode):
         raise UsageError("import.plan-not-yaml", file=file, line=1, problem="not a mapping")
     return _mapping(file, "", top)
@@ -111,7 +120,9 @@ def _mapping(file: str, name: str, node: yaml.MappingNode) -> Node:
     for key, value in node.value:
         if key.value in members:
             line = key.start_mark.line + 1
-            raise UsageError("import.plan-field-twice", file=file, line=line, field=f"{name}.{key.value}" if name else key.value)
+            raise UsageError(
+                "import.plan-field-twice", file=file, line=line, field=f"{name}.{key.value}" if name else key.value
+            )
         members[key.value] = value
     return Node(file, name, node.start_mark.line + 1, members)
 

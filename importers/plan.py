@@ -27,6 +27,7 @@ from tim.model import Rejected
 from tim.place import Place
 from tim.place.resolve import FoundCrs, PlaceOptions, resolve
 from tim.sources import Kind
+from tim.workspace import Workspace
 
 VERSION = 1
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -41,7 +42,7 @@ class Estimate:
 
     seconds: float
     """On one processor."""
-    disk: float
+    disk: int
     """Bytes, at the largest."""
 
 
@@ -56,7 +57,7 @@ class Options:
     """Take only deliveries of this kind."""
     place: PlaceOptions = field(default_factory=PlaceOptions)
     defaults: PlaceOptions = field(default_factory=PlaceOptions)
-    """The workspace's, tried where the file and ``place`` leave a place open."""
+    """The workspace's (:func:`defaults_of`), tried where the file and ``place`` leave a place open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Plan:
     deliveries: tuple[Delivery, ...]
     left_out: tuple[Rejected, ...] = ()
     defaults: PlaceOptions = field(default_factory=PlaceOptions, compare=False)
-    """The workspace's; never written."""
+    """What fills gaps instead of the workspace's own; never written."""
 
     def record(self) -> dict[str, Any]:
         """JSON-able record, the form of the YAML document."""
@@ -122,7 +123,10 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
     other = [p for p in inventory.probes if options.kind not in (None, p.kind)]
     left_out = [
         *inventory.rejected,
-        *(Rejected(p.key, "import.other-kind", {"where": p.key or p.uri, "kind": p.kind, "wanted": options.kind}) for p in other),
+        *(
+            Rejected(p.key, "import.other-kind", {"where": p.key or p.uri, "kind": p.kind, "wanted": options.kind})
+            for p in other
+        ),
     ]
     title = options.title or options.dataset or (root.stem if root.is_file() else root.name)
     if not title:
@@ -161,6 +165,12 @@ def place_of(found: Probe, options: PlaceOptions, defaults: PlaceOptions) -> Pla
         if filled == options:
             raise
         return resolve(found.found, filled, low, high)
+
+
+def defaults_of(workspace: Workspace) -> PlaceOptions:
+    """The workspace's own place options."""
+    known = {f.name for f in fields(PlaceOptions)}
+    return PlaceOptions(**{name: value for name, value in workspace.defaults.items() if name in known})
 
 
 def estimate(format_name: str, size: int) -> Estimate:
@@ -226,7 +236,9 @@ def _delivery_record(delivery: Delivery) -> dict[str, Any]:
 
 
 def _rejected_record(rejected: Rejected) -> dict[str, Any]:
-    plain = {k: v if v is None or isinstance(v, bool | int | float | str) else str(v) for k, v in rejected.fields.items()}
+    plain = {
+        k: v if v is None or isinstance(v, bool | int | float | str) else str(v) for k, v in rejected.fields.items()
+    }
     return {"where": rejected.where, "code": rejected.code, "fields": plain}
 
 
@@ -259,7 +271,7 @@ def _read_delivery(node: Node) -> Delivery:
             node.get("crs", str, default=None), node.get("vertical", str, default=None), node.get("datum", str, default=None),
             node.get("override_vertical", bool, default=False),
         ),
-        estimate(format_name, size) if cost is None else Estimate(cost.get("seconds", float), cost.get("disk", float)),
+        estimate(format_name, size) if cost is None else Estimate(cost.get("seconds", float), cost.get("disk", int)),
         fresh=False,
     )  # fmt: skip
 

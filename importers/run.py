@@ -19,10 +19,11 @@ from typing import IO, Any
 import numpy as np
 
 from importers import ImportContext, Probe, importer
-from importers.plan import Delivery, Plan, place_of
-from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError
+from importers.plan import Delivery, Plan, defaults_of, place_of
+from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
 from tim.model import Dataset, ObjectRecord, Rejected, dataset_uid
 from tim.place import Box3, Frame, Place
+from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
 from tim.store import Changeset, ObjectStore, Operation, Put, PutSource
 from tim.workspace import Workspace
@@ -44,7 +45,13 @@ class Imported:
 
     def record(self) -> dict[str, Any]:
         """JSON-able record with the placing report."""
-        return {"key": self.key, "uri": self.uri, "dataset": self.dataset, "sources": self.sources, "place": self.place.report()}
+        return {
+            "key": self.key,
+            "uri": self.uri,
+            "dataset": self.dataset,
+            "sources": self.sources,
+            "place": self.place.report(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ class ImportReport:
     datasets: Sequence[DatasetImport]
     deliveries: Sequence[Imported]
     rejected: Sequence[Rejected]
-    """All that was left out; also in the workspace's quarantine."""
+    """What could not be taken, which is in the workspace's quarantine as well, and warnings (:func:`tim.errors.is_warning`)."""
     seconds: float
 
     def record(self) -> dict[str, Any]:
@@ -109,6 +116,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
         raise UsageError("import.empty-plan")
     ordered = sorted(plan.deliveries, key=lambda d: (d.dataset, d.probe.key))
     reads: list[_Reading] = []
+    defaults = defaults_of(workspace) if plan.defaults == PlaceOptions() else plan.defaults
     with ExitStack() as locks:
         for slug in sorted({delivery.dataset for delivery in ordered}):
             locks.enter_context(workspace.lock(f"import-{slug}"))
@@ -121,7 +129,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
                     number += 1
                     if progress is not None:
                         progress(delivery, number, len(ordered))
-                    reading.take(_fresh(delivery), plan)
+                    reading.take(_fresh(delivery), defaults)
             refusal = next((reading.refusal for reading in reads if reading.refusal), None)
             if refusal is not None and not any(reading.deliveries for reading in reads):
                 raise refusal
@@ -132,9 +140,11 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
             for reading in reads:
                 reading.spool.close()
         rejected = list(plan.left_out)
-        for reading in reads:
+        for number, reading in enumerate(reads):
+            # What belongs to no dataset in particular is kept with the first.
+            lost = [*([] if number else plan.left_out), *reading.rejected]
+            workspace.quarantine.add(reading.dataset, (one for one in lost if not is_warning(one.code)))
             rejected += reading.rejected
-            workspace.quarantine.add(reading.dataset, [*plan.left_out, *reading.rejected])
     imported = [one for reading in reads for one in reading.deliveries]
     return ImportReport(datasets, imported, rejected, time.monotonic() - began)
 
@@ -150,11 +160,13 @@ class _Reading:
     sources: dict[str, SourceRef] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     refusal: TimError | None = None
+    records: int = 0
+    """Objects."""
     box: Box3 | None = None
     step: float = COARSEST
     spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by run_import
 
-    def take(self, delivery: Delivery, plan: Plan) -> None:
+    def take(self, delivery: Delivery, defaults: PlaceOptions) -> None:
         """Read one delivery, or note why not."""
         self.title, self.kind = self.title or delivery.title, delivery.probe.kind
         found = delivery.probe
@@ -163,13 +175,13 @@ class _Reading:
             if found.fatal:
                 first = found.problems[0]
                 raise CorruptSource(first.code, **first.fields)
-            place = place_of(found, delivery.place, plan.defaults)
+            place = place_of(found, delivery.place, defaults)
             before = len(self.sources)
             for item in importer(found.format).read(found, ImportContext(place)):
                 self.keep(item, problems)
-            if len(self.sources) == before and problems:
-                first = next(iter(problems.values()))
-                raise CorruptSource(first.code, **first.fields)
+            losses = [problem for problem in problems.values() if not is_warning(problem.code)]
+            if len(self.sources) == before and losses:
+                raise CorruptSource(losses[0].code, **losses[0].fields)
         except (SourceError, PlaceError) as error:
             where = found.key or found.uri
             problems.setdefault((where, error.code), Rejected(where, error.code, error.fields))
@@ -187,12 +199,17 @@ class _Reading:
             case SourceRef():
                 if item.key in self.sources:
                     raise UsageError(
-                        "import.key-twice", dataset=self.dataset, key=item.key, first=self.sources[item.key].uri, second=item.uri
+                        "import.key-twice",
+                        dataset=self.dataset,
+                        key=item.key,
+                        first=self.sources[item.key].uri,
+                        second=item.uri,
                     )
                 self.sources[item.key] = item
                 self.box = _union(self.box, item.box)
             case ObjectRecord():
                 pickle.dump(item, self.spool)
+                self.records += 1
                 if item.box is not None:
                     self.box = _union(self.box, item.box)
 
@@ -226,7 +243,11 @@ def _check_kinds(store: ObjectStore, reads: Sequence[_Reading]) -> None:
         old = there.get(reading.dataset)
         if old is not None and old.kind != reading.kind:
             raise UsageError(
-                "import.kind-differs", dataset=old.slug, kind=old.kind, new=reading.kind, suggestion=f"{old.slug}-{reading.kind}"
+                "import.kind-differs",
+                dataset=old.slug,
+                kind=old.kind,
+                new=reading.kind,
+                suggestion=f"{old.slug}-{reading.kind}",
             )
 
 
@@ -251,7 +272,7 @@ def _apply(store: ObjectStore, namespace: str, reading: _Reading) -> DatasetImpo
     return DatasetImport(
         dataset.slug, dataset.title, dataset.kind, old is None, applied.seq if applied.seq != before else None,
         {state: sum(s == state for s in states.values()) for state in ("added", "changed", "unchanged")},
-        {"created": applied.created, "updated": applied.updated, "unchanged": applied.unchanged},
+        {"created": applied.created, "updated": applied.updated, "unchanged": reading.records - applied.created - applied.updated},
         sum(source.count for source in reading.sources.values()), len(reading.rejected),
     )  # fmt: skip
 
@@ -289,7 +310,9 @@ def _union(a: Box3 | None, b: Box3) -> Box3:
     """The smallest box around both; west exceeds east where it crosses the antimeridian."""
     if a is None:
         return b
-    width, start = min((max((box[0] - west) % 360 + (box[3] - box[0]) % 360 for box in (a, b)), west) for west in (a[0], b[0]))
+    width, start = min(
+        (max((box[0] - west) % 360 + (box[3] - box[0]) % 360 for box in (a, b)), west) for west in (a[0], b[0])
+    )
     east = start + width
     return (
         start, min(a[1], b[1]), min(a[2], b[2]), east - 360 if east > 180 else east, max(a[4], b[4]), max(a[5], b[5]),

@@ -72,7 +72,13 @@ class _Walk:
             stat = path.stat()
             entries = sorted(os.listdir(path))  # noqa: PTH208
         except OSError as error:
-            self.rejected.append(Rejected(key or path.name, "import.folder-unreadable", {"path": key or str(path), "reason": error.strerror or ""}))
+            self.rejected.append(
+                Rejected(
+                    key or path.name,
+                    "import.folder-unreadable",
+                    {"path": key or str(path), "reason": error.strerror or ""},
+                )
+            )
             return
         if (stat.st_dev, stat.st_ino) in self.folders:
             self.rejected.append(Rejected(key, "import.folder-twice", {"path": key}))
@@ -112,7 +118,9 @@ class _Walk:
                 name.encode()
             except UnicodeEncodeError:
                 shown = os.fsencode(name).decode("gb18030", "replace")
-                self.rejected.append(Rejected(_join(key, shown), "import.name-undecodable", {"name": _join(key, shown)}))
+                self.rejected.append(
+                    Rejected(_join(key, shown), "import.name-undecodable", {"name": _join(key, shown)})
+                )
                 continue
             yield name
 

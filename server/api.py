@@ -144,7 +144,7 @@ def _collection(catalog: Catalog, dataset: Dataset, sources: Sequence[SourceRef]
         "id": slug, "title": dataset.title, "description": str(dataset.settings.get("description", "")), "links": links,
         "tim": {
             "kind": dataset.kind, "private": dataset.private, "snapshot": None if snapshot is None else _snapshot(snapshot),
-            "attributes": _attributes(dataset), "tileset": None if snapshot is None else f"tiles/{slug}/tileset.json",
+            "attributes": _attributes(snapshot), "tileset": None if snapshot is None else f"tiles/{slug}/tileset.json",
         },
     }  # fmt: skip
     boxes = [source.box for source in sources]
@@ -155,9 +155,8 @@ def _collection(catalog: Catalog, dataset: Dataset, sources: Sequence[SourceRef]
     return document
 
 
-def _attributes(dataset: Dataset) -> list[Json]:
-    named = dataset.settings.get("attributes") or []
-    return [{"name": a, "title": a} if isinstance(a, str) else dict(a) for a in named]
+def _attributes(snapshot: Snapshot | None) -> list[Json]:
+    return [{"title": a["name"], **a} for a in snapshot.attributes] if snapshot else []
 
 
 def _snapshot(snapshot: Snapshot) -> Json:

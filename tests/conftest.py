@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +32,14 @@ def schemas() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail("the 3D Tiles schemas (../shared/schemas) are absent, and CI must have them")
     pytest.skip("the 3D Tiles schemas (../shared/schemas) are absent")
+
+
+@pytest.fixture
+def shared_tmp() -> Iterator[Path]:
+    """A new folder that other users may enter, for tests that give up root's rights to meet a read-only file."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for item in [folder, *folder.rglob("*")]:
+        item.chmod(0o755)
+    shutil.rmtree(folder)

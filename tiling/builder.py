@@ -116,7 +116,7 @@ class Builder(Protocol):
     """Every setting with its default."""
 
     def plan(self, job: Job, stage: str, done: Mapping[str, Sequence[ShardResult]]) -> Iterator[Shard]:
-        """The shards of one stage; ``done`` holds the results of the earlier stages, in plan order."""
+        """The shards of one stage; ``done`` holds the results of the earlier stages, in plan order. Never reads scratch: it may be gone."""
 
     def build(self, job: Job, shard: Shard, sink: TileSink) -> ShardResult:
         """Do one shard, in any process. Idempotent: what a killed attempt left is overwritten, never trusted."""

@@ -83,7 +83,7 @@ class Workspace:
         path = Path(path)
         try:
             record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-            version, namespace, defaults = record["format"], record["namespace"], record["defaults"]
+            version, namespace, defaults = int(record["format"]), record["namespace"], record["defaults"]
         except (FileNotFoundError, NotADirectoryError):
             code = "workspace.missing" if not path.exists() else "workspace.foreign"
             raise WorkspaceError(code, path=str(path)) from None
@@ -91,7 +91,7 @@ class Workspace:
             raise WorkspaceError("workspace.unreadable", path=str(path), reason=error.strerror or str(error)) from error
         except (ValueError, KeyError, TypeError):
             raise WorkspaceError("workspace.garbled", path=str(path / _RECORD)) from None
-        if not isinstance(version, int) or version > FORMAT:
+        if version > FORMAT:
             raise WorkspaceError("workspace.newer", path=str(path), version=version, known=FORMAT)
         return cls(path, namespace, defaults)
 

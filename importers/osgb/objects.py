@@ -10,111 +10,24 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from importers.osgb import arrays
-from importers.osgb.arrays import ARRAY_CLASSES, ELEMENT_CLASSES, Array, Primitives
+from importers.osgb import arrays, state
+from importers.osgb.arrays import ARRAY_CLASSES, ELEMENT_CLASSES, Array
 from importers.osgb.image import Image, read_image
+from importers.osgb.scene import ArrayItem, Geometry, Item, Lod, Material, Node, PrimitivesItem, StateSet, Texture
 from importers.osgb.stream import Stream
 from tim.errors import CorruptSource
-from tim.geometry import F64
 
-Color = tuple[float, float, float, float]
-DISTANCE, PIXEL_SIZE = 0, 1
 _DEEPEST = 200
 _LARGEST = 100_000
 """Objects of a scene with everything shared counted where it is used."""
 _VEC3D_AND_RADIUS = struct.Struct("<4d")
 _RANGE = struct.Struct("<2f")
 _MATRIX = struct.Struct("<16d")
-_COLORS = struct.Struct("<?8f")
-
-
-@dataclass(slots=True)
-class Item:
-    """Any object; those we have no use for stay at this."""
-
-    kind: str
-    """Class name."""
-
-
-@dataclass(slots=True)
-class StateSet(Item):
-    """How something looks, as far as it concerns us."""
-
-    image: Image | None = None
-    """Of texture unit 0, or the first unit that has one."""
-    diffuse: Color | None = None
-
-
-@dataclass(slots=True)
-class Texture(Item):
-    """A two-dimensional texture."""
-
-    image: Image | None = None
-
-
-@dataclass(slots=True)
-class Material(Item):
-    """Surface colours, of which photogrammetry uses none but white."""
-
-    diffuse: Color | None = None
-
-
-@dataclass(slots=True)
-class Node(Item):
-    """A group, a transform, a geode (its children are drawables), or a leaf."""
-
-    state: StateSet | None = None
-    children: list[Item] = field(default_factory=list)
-    matrix: F64 | None = None
-    """float64[4, 4], row vectors: ``[x y z 1] @ matrix``."""
-    expanded: int = 1
-    """Objects at and below it, shared ones as often as they are used."""
-
-
-@dataclass(slots=True)
-class Lod(Node):
-    """A node that shows its children by range; of a PagedLOD some lie in files of their own."""
-
-    center_mode: int = 0
-    center: tuple[float, float, float] | None = None
-    radius: float = -1.0
-    range_mode: int = DISTANCE
-    ranges: list[tuple[float, float]] = field(default_factory=list)
-    database_path: str = ""
-    files: list[str] = field(default_factory=list)
-    """File per range; empty for the children that lie here, which ``children`` holds in order."""
-
-
-@dataclass(slots=True)
-class Geometry(Item):
-    """Vertex arrays and what is drawn from them."""
-
-    state: StateSet | None = None
-    primitives: list[Primitives] = field(default_factory=list)
-    vertices: Array | None = None
-    normals: Array | None = None
-    colors: Array | None = None
-    texcoords: list[Array | None] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class ArrayItem(Item):
-    """A vertex array that is an object of its own, as from version 112 on."""
-
-    array: Array | None = None
-
-
-@dataclass(slots=True)
-class PrimitivesItem(Item):
-    """A primitive set that is an object of its own, as from version 112 on."""
-
-    mode: int = 0
-    primitives: Primitives | None = None
+_POSITION_ATTITUDE = struct.Struct("<13d")
 
 
 def read_scene(data: bytes | memoryview, name: str) -> Item | None:
@@ -292,7 +205,7 @@ def _matrix(reader: SceneReader, item: Node) -> None:
 
 
 def _position_attitude(reader: SceneReader, item: Node) -> None:
-    values = np.array(reader.stream.unpack(struct.Struct("<13d")))
+    values = np.array(reader.stream.unpack(_POSITION_ATTITUDE))
     position, (x, y, z, w), scale, pivot = values[:3], values[3:7], values[7:10], values[10:]
     # Row vectors: shift by -pivot, scale, rotate by the unit quaternion, move to position.
     rotation = np.array([
@@ -399,107 +312,6 @@ def _draw_array_lengths(reader: SceneReader, item: PrimitivesItem) -> None:
     item.primitives = arrays.draw_array_lengths(reader.stream, item.mode)
 
 
-def _state_set(reader: SceneReader, item: StateSet) -> None:
-    stream = reader.stream
-    if stream.flag():
-        _mode_list(reader)
-    if stream.flag():
-        for attribute in _attribute_list(reader):
-            if isinstance(attribute, Material):
-                item.diffuse = attribute.diffuse
-    if stream.flag():
-        units = stream.count(4)
-        stream.begin()
-        for _ in range(units):
-            _mode_list(reader)
-    if stream.flag():
-        units = stream.count(4)
-        stream.begin()
-        for _ in range(units):
-            for attribute in _attribute_list(reader):
-                if isinstance(attribute, Texture) and item.image is None:
-                    item.image = attribute.image
-    if stream.flag():
-        size = stream.count(8)
-        stream.begin()
-        for _ in range(size):
-            reader.object()
-            stream.i32()
-    stream.skip(12)  # rendering hint, bin mode, bin number
-    stream.string()
-    stream.flag()
-    reader.optional()
-    reader.optional()
-    if stream.version >= 151 and stream.flag():
-        size = stream.count(12)
-        stream.begin()
-        for _ in range(size):
-            stream.string()
-            stream.string()
-            stream.i32()
-
-
-def _mode_list(reader: SceneReader) -> None:
-    stream = reader.stream
-    if size := stream.count(8):
-        stream.begin()
-        stream.skip(8 * size)
-
-
-def _attribute_list(reader: SceneReader) -> list[Item]:
-    stream = reader.stream
-    found = []
-    if size := stream.count(8):
-        stream.begin()
-        for _ in range(size):
-            item = reader.object()
-            stream.i32()
-            if item is not None:
-                found.append(item)
-    return found
-
-
-def _two_callbacks(reader: SceneReader, _: Any) -> None:
-    reader.optional()
-    reader.optional()
-
-
-def _texture(reader: SceneReader, _: Any) -> None:
-    stream = reader.stream
-    for _ in range(5):  # wrap S, T, R, minification, magnification
-        if stream.flag():
-            stream.u32()
-    stream.skip(48)  # anisotropy, four flags, border colour, border width, internal format mode
-    for _ in range(3):  # internal format, source format, source type
-        if stream.flag():
-            stream.u32()
-    stream.skip(13)  # shadow comparison, function, mode, ambient
-    if 95 <= stream.version <= 153 and stream.flag():
-        stream.skip(21)
-    if stream.version >= 98 and stream.flag():
-        stream.string()
-    if stream.version >= 155:
-        stream.skip(12)
-
-
-def _texture_2d(reader: SceneReader, item: Texture) -> None:
-    if reader.stream.flag():
-        item.image = reader.image()
-    reader.stream.skip(8)
-
-
-def _material(reader: SceneReader, item: Material) -> None:
-    stream = reader.stream
-    stream.i32()
-    for name in ("ambient", "diffuse", "specular", "emission"):
-        if stream.flag():
-            _, *front_back = stream.unpack(_COLORS)
-            if name == "diffuse":
-                item.diffuse = (front_back[0], front_back[1], front_back[2], front_back[3])
-    if stream.flag():
-        stream.skip(9)
-
-
 def _fixed(size: int) -> Property:
     """Properties of no use to us that always take ``size`` bytes."""
 
@@ -525,11 +337,6 @@ def _switch(reader: SceneReader, _: Any) -> None:
     if size := stream.count(1):
         stream.begin()
         stream.skip(size)
-
-
-def _polygon_mode(reader: SceneReader, _: Any) -> None:
-    if reader.stream.flag():
-        reader.stream.skip(9)
 
 
 def _buffer_object(reader: SceneReader, _: Any) -> None:
@@ -568,7 +375,7 @@ def _uniform(reader: SceneReader, _: Any) -> None:
     reader.optional()
 
 
-_ATTRIBUTE = (_object, _two_callbacks)
+_ATTRIBUTE = (_object, state.callbacks)
 _DRAWABLE = (_object, _drawable_node, _drawable)
 _PRIMITIVES = (_object, _buffer_data, _primitive_set)
 _GROUP = (_object, _node, _always_bracketed_children)
@@ -585,9 +392,9 @@ _CLASSES: dict[str, tuple[Callable[[str], Item], tuple[Property, ...]]] = {
     "osg::PagedLOD": (Lod, (_object, _node, _lod, _paged_lod)),
     "osg::Geode": (Node, (_object, _node, _always_bracketed_children)),
     "osg::Geometry": (Geometry, (*_DRAWABLE, _geometry)),
-    "osg::StateSet": (StateSet, (_object, _state_set)),
-    "osg::Texture2D": (Texture, (*_ATTRIBUTE, _texture, _texture_2d)),
-    "osg::Material": (Material, (*_ATTRIBUTE, _material)),
+    "osg::StateSet": (StateSet, (_object, state.state_set)),
+    "osg::Texture2D": (Texture, (*_ATTRIBUTE, state.texture, state.texture_2d)),
+    "osg::Material": (Material, (*_ATTRIBUTE, state.material)),
     "osg::TexEnv": (Item, (*_ATTRIBUTE, _fixed(20))),
     "osg::TexMat": (Item, (*_ATTRIBUTE, lambda reader, _: _matrix(reader, Node("")), _fixed(1))),
     "osg::BlendFunc": (Item, (*_ATTRIBUTE, _fixed(16))),
@@ -599,7 +406,7 @@ _CLASSES: dict[str, tuple[Callable[[str], Item], tuple[Property, ...]]] = {
     "osg::ColorMask": (Item, (*_ATTRIBUTE, _fixed(4))),
     "osg::Depth": (Item, (*_ATTRIBUTE, _fixed(21))),
     "osg::PolygonOffset": (Item, (*_ATTRIBUTE, _fixed(8))),
-    "osg::PolygonMode": (Item, (*_ATTRIBUTE, _polygon_mode)),
+    "osg::PolygonMode": (Item, (*_ATTRIBUTE, state.polygon_mode)),
     "osg::LightModel": (Item, (*_ATTRIBUTE, _fixed(22))),
     "osg::Uniform": (Item, (_object, _uniform)),
     "osg::Callback": (Item, (_object, _callback)),

@@ -9,18 +9,17 @@ the size of a pixel at the range on the reference screen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
-from importers.osgb.arrays import OVERALL, PER_VERTEX, Array
-from importers.osgb.image import Image, encoded, encoded_pixels
-from importers.osgb.objects import DISTANCE, Color, Geometry, Item, Lod, Node, StateSet, read_scene
+from importers.osgb.meshes import Look, MeshMaker, Problem, link_target, transformed
+from importers.osgb.objects import read_scene
+from importers.osgb.scene import DISTANCE, Geometry, Item, Lod, Node
 from tim.errors import CorruptSource, SourceError
-from tim.geometry import F32, F64, U32, EncodedImage, Mesh
+from tim.geometry import F64, Mesh
 from tim.place import Place
 from tim.sources import MeshLink, MeshNode, NodeRef
 
@@ -29,7 +28,6 @@ REFERENCE_PIXEL = 2 * math.tan(math.radians(30)) / 1080
 """Size of a pixel at distance 1 where a file gives distances: a screen 1080 pixels high that covers 60 degrees."""
 
 Corner = tuple[float, float, float]
-Problem = tuple[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +100,10 @@ def nodes_of(data: bytes | memoryview, folder: Path, path: str, name: str) -> li
     root = read_scene(data, name)
     builder = _Builder(folder, path, name)
     with np.errstate(all="ignore"):  # garbled numbers are looked for where they matter
-        meshes, nodes = builder.content(root, None, _State())
+        meshes, nodes = builder.content(root, None, Look())
     drafts = [_Draft(meshes), *nodes] if meshes else nodes
     if drafts:
-        drafts[0].problems.extend(builder.problems)
+        drafts[0].problems.extend(builder.maker.problems)
     counter = iter(range(1 << 62))
     return [draft.node(path, counter) for draft in drafts]
 
@@ -116,7 +114,7 @@ def links_of(data: bytes | memoryview, folder: Path, path: str, name: str) -> li
     found = []
     for lod, _ in _lods(root, np.eye(4)):
         for index, file in enumerate(lod.files):
-            target = _resolve(folder, path, lod.database_path, file) if file else None
+            target = link_target(folder, path, lod.database_path, file) if file else None
             if target is not None:
                 found.append((target, _metres_per_pixel(lod, index, lod.radius)))
     return found
@@ -130,7 +128,7 @@ def extent_of(data: bytes | memoryview, name: str) -> tuple[F64, F64] | None:
         if stored is None or not len(stored) or stored.ndim != 2 or stored.shape[1] < 3:
             continue
         with np.errstate(all="ignore"):
-            positions = _transformed(stored[:, :3], matrix)
+            positions = transformed(stored[:, :3], matrix)
             low = np.minimum(low, [positions[:, axis].min() for axis in range(3)])
             high = np.maximum(high, [positions[:, axis].max() for axis in range(3)])
     return (low, high) if np.isfinite(low).all() and np.isfinite(high).all() else None
@@ -153,19 +151,6 @@ class _Draft:
         return MeshNode(key, tuple(self.meshes), links, tuple(self.problems))
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What geometry inherits from the nodes above it."""
-
-    image: Image | None = None
-    diffuse: Color | None = None
-
-    def below(self, state: StateSet | None) -> _State:
-        if state is None:
-            return self
-        return _State(state.image or self.image, state.diffuse or self.diffuse)
-
-
 class _Builder:
     """Walks one file's scene graph."""
 
@@ -173,13 +158,12 @@ class _Builder:
         self.folder = folder
         self.path = path
         self.name = name
-        self.problems: list[Problem] = []
-        self.textures: dict[int, EncodedImage | None] = {}
+        self.maker = MeshMaker(folder, path, name)
 
-    def content(self, item: Item | None, matrix: F64 | None, state: _State) -> tuple[list[Mesh], list[_Draft]]:
+    def content(self, item: Item | None, matrix: F64 | None, state: Look) -> tuple[list[Mesh], list[_Draft]]:
         """What an object shows itself, and the nodes below it."""
         if isinstance(item, Geometry):
-            mesh = self.mesh(item, matrix, state.below(item.state))
+            mesh = self.maker.mesh(item, matrix, state.below(item.state))
             return ([mesh] if mesh else []), []
         if not isinstance(item, Node):
             return [], []
@@ -190,7 +174,7 @@ class _Builder:
             matrix = item.matrix if matrix is None else item.matrix @ matrix
         return self.all(item.children, matrix, state)
 
-    def all(self, items: Sequence[Item], matrix: F64 | None, state: _State) -> tuple[list[Mesh], list[_Draft]]:
+    def all(self, items: Sequence[Item], matrix: F64 | None, state: Look) -> tuple[list[Mesh], list[_Draft]]:
         meshes: list[Mesh] = []
         nodes: list[_Draft] = []
         for item in items:
@@ -199,7 +183,7 @@ class _Builder:
             nodes += below
         return meshes, nodes
 
-    def lod(self, lod: Lod, matrix: F64 | None, state: _State) -> tuple[list[Mesh], list[_Draft]]:
+    def lod(self, lod: Lod, matrix: F64 | None, state: Look) -> tuple[list[Mesh], list[_Draft]]:
         """Levels from coarse to fine become a chain of nodes; several external files of one level become siblings."""
         levels = _levels(lod)
         if not levels:
@@ -233,83 +217,13 @@ class _Builder:
 
     def child(self, lod: Lod, file: str, problems: list[Problem]) -> str | None:
         """The child's path where it exists inside the folder; otherwise a problem."""
-        target = _resolve(self.folder, self.path, lod.database_path, file)
+        target = link_target(self.folder, self.path, lod.database_path, file)
         if target is None:
             problems.append(("osgb.child-outside", {"file": self.name, "child": file}))
         elif not (self.folder / target).is_file():
             problems.append(("osgb.child-missing", {"file": self.name, "child": target}))
             return None
         return target
-
-    def mesh(self, geometry: Geometry, matrix: F64 | None, state: _State) -> Mesh | None:
-        """The triangles of a geometry; ``None`` with a problem where it has none. Raises CorruptSource."""
-        try:
-            return self.triangles(geometry, matrix, state)
-        except IndexError as error:
-            raise CorruptSource("osgb.index", file=self.name, offset=0) from error
-
-    def triangles(self, geometry: Geometry, matrix: F64 | None, state: _State) -> Mesh | None:
-        parts = [t for p in geometry.primitives for t in p.triangles()]
-        if geometry.vertices is None or not parts:
-            self.problems.append(("osgb.no-triangles", {"file": self.name}))
-            return None
-        stored = geometry.vertices.per_vertex()
-        if stored.ndim != 2 or stored.shape[1] < 3:
-            raise CorruptSource("osgb.vertex-type", file=self.name, offset=0)
-        triangles: U32 = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if int(triangles.max()) >= len(stored):
-            raise CorruptSource("osgb.index", file=self.name, offset=0)
-        positions = _transformed(stored[:, :3], matrix)
-        if not np.isfinite(positions.sum(dtype=np.float64)) and not np.isfinite(positions).all():
-            raise CorruptSource("osgb.not-finite", file=self.name, offset=0)
-        texture = self.texture(state.image)
-        uv = self.uv(geometry, len(stored)) if texture else None
-        colors, overall = _colors(geometry.colors, len(stored))
-        base = overall or state.diffuse or (1.0, 1.0, 1.0, 1.0)
-        return Mesh(
-            positions=positions, triangles=triangles, uv=uv, normals=_normals(geometry.normals, len(stored), matrix), colors=colors,
-            texture=texture if uv is not None else None, base_color=(1.0, 1.0, 1.0, 1.0) if uv is not None else base,
-        )  # fmt: skip
-
-    def uv(self, geometry: Geometry, count: int) -> F32 | None:
-        """Texture coordinates with v down."""
-        for array in geometry.texcoords:
-            if array is None:
-                continue
-            stored = array.per_vertex()
-            if stored.ndim != 2 or len(stored) != count or stored.shape[1] < 2:
-                break
-            uv = np.empty((count, 2), np.float32)
-            uv[:, 0] = stored[:, 0]
-            np.subtract(1.0, stored[:, 1], out=uv[:, 1], casting="same_kind")
-            if np.isfinite(uv.sum()) or np.isfinite(uv).all():
-                return uv
-            break
-        self.problems.append(("osgb.no-texture-coordinates", {"file": self.name}))
-        return None
-
-    def texture(self, image: Image | None) -> EncodedImage | None:
-        if image is None:
-            return None
-        if id(image) not in self.textures:
-            self.textures[id(image)] = self.encode(image)
-        return self.textures[id(image)]
-
-    def encode(self, image: Image) -> EncodedImage | None:
-        try:
-            if image.pixels is not None:
-                return encoded_pixels(image)
-            if image.data is not None:
-                return encoded(image.data)
-            target = _resolve(self.folder, self.path, "", image.file)
-            if target is None:
-                self.problems.append(("osgb.child-outside", {"file": self.name, "child": image.file}))
-                return None
-            return encoded((self.folder / target).read_bytes())
-        except (ValueError, OSError, SyntaxError) as error:
-            # Pillow reports broken files with all three.
-            self.problems.append(("osgb.image", {"file": self.name, "image": image.file, "reason": _reason(error)}))
-            return None
 
 
 @dataclass(slots=True)
@@ -361,38 +275,6 @@ def _radius(lod: Lod, meshes: Sequence[Mesh], matrix: F64 | None) -> float:
     return float(np.linalg.norm(high - low)) / 2
 
 
-def _resolve(folder: Path, path: str, database_path: str, file: str) -> str | None:
-    """The path of a file that ``path`` links to, relative to ``folder``; ``None`` where it leads out of it.
-
-    A database path of another machine (absolute) means nothing here: links then start at the linking file.
-    """
-    base = PurePosixPath(path).parent
-    prefix = database_path.replace("\\", "/")
-    if prefix and not _absolute(prefix):
-        base = base / prefix
-    target = file.replace("\\", "/")
-    if _absolute(target) or "\0" in target:
-        return None
-    parts: list[str] = []
-    for part in (base / target).parts:
-        if part == "..":
-            if not parts:
-                return None
-            parts.pop()
-        elif part != ".":
-            parts.append(part)
-    resolved = "/".join(parts)
-    try:
-        inside = (folder / resolved).resolve().is_relative_to(folder.resolve())
-    except OSError:
-        return None
-    return resolved if inside and resolved else None
-
-
-def _absolute(path: str) -> bool:
-    return path.startswith("/") or path[1:2] == ":"
-
-
 def _lods(item: Item | None, matrix: F64) -> Iterator[tuple[Lod, F64]]:
     if isinstance(item, Lod):
         yield item, matrix
@@ -410,53 +292,3 @@ def _geometries(item: Item | None, matrix: F64 | None) -> Iterator[tuple[Geometr
             matrix = item.matrix if matrix is None else item.matrix @ matrix
         for child in item.children:
             yield from _geometries(child, matrix)
-
-
-def _transformed(positions: np.ndarray[Any, Any], matrix: F64 | None) -> F32 | F64:
-    if matrix is not None:
-        return np.asarray(positions, np.float64) @ matrix[:3, :3] + matrix[3, :3]
-    return positions if positions.dtype in (np.float32, np.float64) else positions.astype(np.float64)
-
-
-def _normals(array: Array | None, count: int, matrix: F64 | None) -> F32 | None:
-    if array is None or array.binding != PER_VERTEX:
-        return None
-    stored = array.per_vertex()
-    if stored.shape != (count, 3):
-        return None
-    normals = _unit(stored)
-    if matrix is not None:
-        normals = normals @ np.linalg.pinv(matrix[:3, :3]).T
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    if not np.isfinite(length).all() or (length == 0).any():
-        return None
-    unit: F32 = (normals / length).astype(np.float32)
-    return unit
-
-
-def _colors(array: Array | None, count: int) -> tuple[np.ndarray[Any, np.dtype[np.uint8]] | None, Color | None]:
-    """Per-vertex uint8[n, 4], or one colour for all, or neither."""
-    if (
-        array is None
-        or array.binding not in (OVERALL, PER_VERTEX)
-        or array.values.ndim != 2
-        or array.values.shape[1] < 3
-    ):
-        return None, None
-    values = np.nan_to_num(_unit(array.per_vertex()).clip(0, 1), nan=1.0)
-    if array.values.shape[1] == 3:
-        values = np.concatenate([values, np.ones((len(values), 1))], axis=1)
-    if array.binding == OVERALL:
-        return None, (values[0, 0], values[0, 1], values[0, 2], values[0, 3]) if len(values) else None
-    return (np.rint(values * 255).astype(np.uint8), None) if len(values) == count else (None, None)
-
-
-def _unit(stored: np.ndarray[Any, Any]) -> F64:
-    """Integers are fractions of their largest value, as OpenGL reads colours and normals."""
-    values = np.asarray(stored, np.float64)
-    return values / np.iinfo(stored.dtype).max if stored.dtype.kind in "iu" else values
-
-
-def _reason(error: Exception) -> str:
-    """A short text without paths or addresses, so that the same file always gives the same report."""
-    return type(error).__name__ if isinstance(error, OSError) else str(error)[:80]

@@ -24,7 +24,7 @@ def test_killed_and_resumed_gives_the_same_snapshot(tmp_path: Path, real_data: P
     shutil.copytree(sources[1], tmp_path / "oblique/Data/Tile_+000_+013")
     shutil.copyfile(real_data / "oblique/metadata.xml", tmp_path / "oblique/metadata.xml")
     imports = [
-        ("import", sources[0], "--vertical", "ellipsoid", "--override-vertical", "--dataset", "star"),
+        ("import", sources[0], "--crs", "EPSG:26912", "--vertical", "ellipsoid", "--dataset", "star"),
         ("import", tmp_path / "oblique", "--vertical", "ellipsoid", "--dataset", "town"),
     ]
     undisturbed, took = run(tmp_path / "undisturbed", imports, 2)

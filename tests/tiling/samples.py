@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
 
 from tiling.archive import Archive, TilesetInfo
 from tiling.builder import TileEntry, TileSink
@@ -41,7 +39,9 @@ def points_glb(low: tuple[float, float, float], size: float, count: int = 50, se
     values[0], values[1] = 0, (1 << 12) - 1
     writer = GlbWriter()
     writer.extension("KHR_mesh_quantization", required=True)
-    mesh = writer.add("meshes", {"primitives": [{"attributes": {"POSITION": writer.vertices(values, bounds=True)}, "mode": 0}]})
+    mesh = writer.add(
+        "meshes", {"primitives": [{"attributes": {"POSITION": writer.vertices(values, bounds=True)}, "mode": 0}]}
+    )
     writer.lattice_node(mesh, low, size / 4096)
     return b"".join(bytes(c) for c in writer.chunks())
 
@@ -54,12 +54,25 @@ def mesh_tiles(sink: TileSink, count: int = 40, *, tags: dict[int, int] | None =
         if i:
             above, half = places[(i - 1) // 4]
             quarter = (i - 1) % 4
-            places[i] = ((above[0] + (quarter % 2 - 0.5) * half, above[1] + (quarter // 2 - 0.5) * half, above[2]), half / 2)
+            places[i] = (
+                (above[0] + (quarter % 2 - 0.5) * half, above[1] + (quarter // 2 - 0.5) * half, above[2]),
+                half / 2,
+            )
         center, half = places[i]
         content = sink.put(triangle_glb(center, half / 2, (tags or {}).get(i, 0)), compress=i % 2 == 0)
         parent = f"osgb/城东 区/{(i - 1) // 4}#0" if i else None
         error = 0.0 if 4 * i + 1 >= count else half / 8
-        tiles.append(TileEntry(f"osgb/城东 区/{i}#0", parent, box(center, half), error, "REPLACE", content, {"vertices": 4, "triangles": 2}))
+        tiles.append(
+            TileEntry(
+                f"osgb/城东 区/{i}#0",
+                parent,
+                box(center, half),
+                error,
+                "REPLACE",
+                content,
+                {"vertices": 4, "triangles": 2},
+            )
+        )
     return tiles
 
 
@@ -99,9 +112,19 @@ def fill(archive: Archive, name: str, make: Any, **options: Any) -> list[TileEnt
 
 def schema_errors(schemas: Path, name: str, document: Any) -> list[str]:
     """What the specification's own schema has against a document."""
+    from jsonschema import Draft202012Validator
+    from referencing import Registry, Resource
+
     resources = []
     for path in schemas.rglob("*.schema.json"):
-        resource = Resource.from_contents({**json.loads(path.read_text("utf-8")), "$id": f"https://schemas.test/{path.relative_to(schemas).as_posix()}"})
+        resource = Resource.from_contents(
+            {
+                **json.loads(path.read_text("utf-8")),
+                "$id": f"https://schemas.test/{path.relative_to(schemas).as_posix()}",
+            }
+        )
         resources.append((f"https://schemas.test/{path.relative_to(schemas).as_posix()}", resource))
-    validator = Draft202012Validator({"$ref": f"https://schemas.test/{name}"}, registry=Registry().with_resources(resources))
+    validator = Draft202012Validator(
+        {"$ref": f"https://schemas.test/{name}"}, registry=Registry().with_resources(resources)
+    )
     return [f"{e.json_path}: {e.message}"[:200] for e in validator.iter_errors(document)]

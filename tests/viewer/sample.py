@@ -64,7 +64,7 @@ def _town() -> tuple[bytes, int]:
     primitive = {
         "attributes": {
             "POSITION": glb.accessor(_y_up(np.array(positions, "<f4")), bounds=True),
-            "COLOR_0": glb.accessor(np.array(colours, "<f4")),
+            "COLOR_0": glb.accessor((np.array(colours) ** 2.2).astype("<f4")),
             "_FEATURE_ID_0": glb.accessor(np.array(ids, "<f4").reshape(-1, 1)),
         },
         "indices": glb.accessor(np.array(triangles, "<u2").reshape(-1, 1), target=34963),
@@ -96,7 +96,7 @@ def _cloud() -> tuple[bytes, int]:
     z[kind == 9] = 0.5
     base = {2: (150, 128, 96), 5: (72, 122, 60), 6: (196, 98, 76), 9: (70, 120, 150)}
     colours = np.array([base[int(k)] for k in kind]) + random.integers(-14, 15, (len(x), 1))
-    rgba = np.column_stack([colours, np.full(len(x), 255)]).astype("<u1")
+    rgba = np.column_stack([255 * (colours / 255) ** 2.2, np.full(len(x), 255)]).astype("<u1")
     intensity = np.clip(600 + 30 * ground + 900 * (kind == 6) + random.normal(0, 60, len(x)), 0, 4000).astype("<u2")
     glb = _Glb()
     primitive = {

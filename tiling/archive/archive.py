@@ -238,7 +238,7 @@ class Archive:
 
     def _snapshots(self, dataset: str, seq: int | None) -> list[Snapshot]:
         query = (
-            "SELECT seq, hash, store_seq, created, tiles, bytes, counts FROM snapshot JOIN dataset ON id=dataset"
+            f"SELECT {SNAPSHOT_COLUMNS} FROM snapshot JOIN dataset ON id=dataset"
             " WHERE name=? AND (? IS NULL OR seq=?) ORDER BY seq"
         )
         with index.refusals(self.path):
@@ -313,12 +313,17 @@ class Archive:
         )
 
 
+SNAPSHOT_COLUMNS = (
+    "seq, snapshot.hash, store_seq, created, tiles, bytes, counts, json_extract(info, '$.asset_extras.attributes')"
+)
+
+
 def snapshot(
-    dataset: str, seq: int, hash_: bytes, store_seq: int, created: float, tiles: int, size: int, counts: str
+    dataset: str, seq: int, hash_: bytes, store_seq: int, created: float, tiles: int, size: int, counts: str, attributes: str | None
 ) -> Snapshot:
-    """A snapshot from its row."""
+    """A snapshot from its :data:`SNAPSHOT_COLUMNS`."""
     when = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Snapshot(dataset, seq, hash_.hex(), store_seq, when, tiles, size, json.loads(counts))
+    return Snapshot(dataset, seq, hash_.hex(), store_seq, when, tiles, size, json.loads(counts), json.loads(attributes or "[]"))
 
 
 def _write_intervals(db: sqlite3.Connection, dataset: int, seq: int, pages: list[Page]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.archive import index
+from tiling.archive.archive import SNAPSHOT_COLUMNS
 from tiling.archive.archive import snapshot as snapshot_of
 from tiling.archive.pages import FROZEN, LIVE
 from tiling.archive.types import Blob, Snapshot
@@ -29,10 +30,11 @@ Location = tuple[int, int, int, int, bool]
 
 
 class Table:
-    """Contents by hash in some 60 bytes each: sorted hashes, searched within the bucket of their first bits."""
+    """Contents by hash in some 60 bytes each: hashes sorted by their first bits, searched within a bucket."""
 
     def __init__(self, rows: NDArray[np.void]) -> None:
-        """rows: structured array ``ROW``, sorted by hash."""
+        """rows: structured array ``ROW``, in any order."""
+        rows = rows[np.argsort(rows["hash"].copy().view(">u8").reshape(-1, 4)[:, 0], kind="stable")]
         self._count = len(rows)
         self._shift = 32 - max(1, min(24, (self._count // 4).bit_length()))
         first = np.frombuffer(rows["hash"].tobytes(), ">u4")[::8] if self._count else np.empty(0, ">u4")
@@ -257,7 +259,7 @@ def _load(db: sqlite3.Connection, old: State) -> State:
     packs = dict(db.execute("SELECT id, name FROM pack"))
     shelves = {}
     for number, name in db.execute("SELECT id, name FROM dataset").fetchall():
-        query = "SELECT seq, hash, store_seq, created, tiles, bytes, counts FROM snapshot WHERE dataset=?"
+        query = f"SELECT {SNAPSHOT_COLUMNS} FROM snapshot WHERE dataset=?"
         snapshots = {row[0]: snapshot_of(name, *row) for row in db.execute(query, (number,))}
         before = old.shelves.get(name)
         if not snapshots:
@@ -274,7 +276,7 @@ def _load(db: sqlite3.Connection, old: State) -> State:
 def _table(db: sqlite3.Connection) -> Table:
     (count,) = db.execute("SELECT count(*) FROM content").fetchone()
     rows = np.empty(count, ROW)
-    cursor = db.execute("SELECT hash, pack, offset, stored, size, gzip FROM content ORDER BY hash")
+    cursor = db.execute("SELECT hash, pack, offset, stored, size, gzip FROM content")
     at = 0
     while batch := cursor.fetchmany(20_000):
         rows[at : at + len(batch)] = np.array(batch, ROW)

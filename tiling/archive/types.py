@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -88,6 +88,9 @@ class Snapshot:
     """Of all tile contents as stored."""
     counts: Mapping[str, int]
     """``points``, ``vertices``, ``triangles``, …: sums over tiles."""
+    attributes: Sequence[Mapping[str, Any]] = ()
+    """What features or points carry, as the builder says (``asset.extras.attributes`` of the root page): ``name``, and where they
+    help a viewer ``minimum``, ``maximum``, ``values``."""
 
 
 class Blob(NamedTuple):

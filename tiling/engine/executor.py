@@ -16,7 +16,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -104,6 +104,7 @@ class ProcessExecutor:
         load = b"f" + pickle.dumps(function)
         source = iter(tasks)
         again: deque[tuple[T, int]] = deque()
+        stillborn = 0
         for worker in self._crew:
             worker.loaded = False
         try:
@@ -117,18 +118,19 @@ class ProcessExecutor:
                     return
                 for worker, reply in self._replies():
                     task, attempt = worker.task, worker.attempt
+                    stillborn = 0 if worker.started else stillborn + 1
                     if reply is not None:
                         worker.busy = False
                         yield task, reply[0]
                         continue
                     self._crew.remove(worker)
                     how = worker.bury()
+                    if stillborn == self._attempts:
+                        raise TilingError("tile.worker-start", how=how)
                     if attempt < self._attempts:
                         again.append((task, attempt + 1))
-                    elif worker.started:
-                        yield task, TilingError("tile.worker-lost", attempts=attempt, how=how)
                     else:
-                        raise TilingError("tile.worker-start", how=how)
+                        yield task, TilingError("tile.worker-lost", attempts=attempt, how=how)
                 if watch is not None:
                     now = time.monotonic()
                     watch([(worker.task, now - worker.since) for worker in self._busy()])
@@ -181,7 +183,7 @@ class _Worker:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_serve, args=(theirs,), daemon=True, name="tim-worker")
         # Numeric libraries read these when they load, before any code of ours could run in the child.
-        with _environment:
+        with _environment, _deaf():
             before = {name: os.environ.get(name) for name in _THREADS}
             os.environ.update(dict.fromkeys(_THREADS, "1"))
             try:
@@ -286,22 +288,35 @@ class DaskExecutor:
 _READY = b"ready"
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A process started meanwhile does not hear Ctrl-C, not even before its first line of Python."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Its start would unblock the signal again: have it running before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection[Any, Any]) -> None:
     """A worker's life: load the function, then tasks, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     function: Callable[[Any], Any] | TimError = TilingError("tile.unexpected", error="no function", trace="")
-    while True:
-        try:
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe, or is gone
+        while True:
             message = pipe.recv_bytes()
-        except (EOFError, OSError):
-            return
-        if message[:1] == b"f":
-            function = _attempt(pickle.loads, message[1:])
-            pipe.send_bytes(_READY)
-        else:
-            reply = function if isinstance(function, TimError) else _attempt(function, pickle.loads(message[1:]))
-            pipe.send_bytes(_attempt_dump(reply))
+            if message[:1] == b"f":
+                function = _attempt(pickle.loads, message[1:])
+                pipe.send_bytes(_READY)
+            else:
+                reply = function if isinstance(function, TimError) else _attempt(function, pickle.loads(message[1:]))
+                pipe.send_bytes(_attempt_dump(reply))
 
 
 def _attempt_dump(reply: Any) -> bytes:

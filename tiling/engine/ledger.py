@@ -56,7 +56,13 @@ class Identity:
 
     def __init__(self, job: Job, version: int) -> None:
         self._job = _digest(
-            {"dataset": job.dataset, "kind": job.kind, "version": version, "frame": job.frame.record(), "settings": dict(job.settings)}
+            {
+                "dataset": job.dataset,
+                "kind": job.kind,
+                "version": version,
+                "frame": job.frame.record(),
+                "settings": dict(job.settings),
+            }
         )
         self._sources = {source.key: _digest(_identity(source)) for source in job.sources}
         self._all = _digest(sorted(self._sources.items()))
@@ -164,14 +170,15 @@ class Ledger:
     ) -> None:
         self._db.close()
 
-    def begin(self) -> None:
-        """Forget the plan of an earlier run; what was finished stays."""
-        self._db.execute("DELETE FROM plan")
+    def begin(self, stages: Sequence[str]) -> None:
+        """Forget what was planned for other stages than these; the rest stands until it is planned anew."""
+        self._db.execute(f"DELETE FROM plan WHERE stage NOT IN ({','.join('?' * len(stages))})", list(stages))
 
     def plan(self, stage: str, shards: Iterable[tuple[str, Shard]]) -> None:
         """Write down the shards of one stage, in order, with their ids. Raises ValueError where two are the same work."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("DELETE FROM plan WHERE stage = ?", (stage,))
             for position, (id_, shard) in enumerate(shards):
                 try:
                     self._db.execute("INSERT INTO plan VALUES (?, ?, ?)", (stage, position, id_))
@@ -278,13 +285,11 @@ class Ledger:
         ).fetchone()
         return Totals(row[0], row[1], row[2], row[3])
 
-    def inputs(self) -> str:
-        """A hash over all that determines the tiles: the finished shards of this plan, in order."""
+    def inputs(self, stage: str) -> str:
+        """A hash over the planned shards of one stage, in order."""
         digest = blake2b(digest_size=32)
-        for (id_,) in self._db.execute(
-            "SELECT id FROM plan JOIN shards USING (id) WHERE state = 'done' ORDER BY plan.stage, position"
-        ):
-            digest.update(bytes.fromhex(id_))
+        for (id_,) in self._db.execute("SELECT id FROM plan WHERE stage = ? ORDER BY position", (stage,)):
+            digest.update(id_.encode())
         return digest.hexdigest()
 
     def prune(self) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 from importers import open_source
 from importers.plan import estimate
 from tiling.archive import Archive, Snapshot, TilesetInfo
-from tiling.builder import Job, Shard
+from tiling.builder import Builder, Job, Shard
 from tiling.engine.executor import Executor, ProcessExecutor
 from tiling.engine.ledger import Identity, Ledger, sources_of
 from tiling.engine.progress import Listener, Meter
 from tiling.engine.work import Task, Work, builder_for, load_builder
-from tim.errors import CorruptSource, SourceError, TilingError, TimError, UsageError, WorkspaceError
+from tim.errors import CorruptSource, SourceError, TilingError, TimError, UsageError, WorkspaceError, is_warning
 from tim.model import Rejected
 from tim.sources import SourceRef
 from tim.workspace import Workspace
@@ -101,7 +101,7 @@ def tile(
         finally:
             if executor is None:
                 crew.close()
-        workspace.quarantine.replace(dataset, problems, "tile")
+        workspace.quarantine.replace(dataset, (p for p in problems if not is_warning(p.code)), "tile")
         shutil.rmtree(job.scratch, ignore_errors=True)
         ledger.prune()
         return report
@@ -120,18 +120,17 @@ class _Run:
     """Shards that failed with their source."""
 
     def build(self) -> None:
-        """All stages, or an error."""
+        """All stages, or an error; nothing at all where the newest snapshot shows these sources already."""
         builder = load_builder(self.name)
         identity = Identity(self.job, builder.version)
-        self.ledger.begin()
+        self.ledger.begin(builder.stages)
         for number, stage in enumerate(builder.stages):
             self.meter.step("plan", stage)
-            done = {earlier: self.ledger.results(earlier) for earlier in builder.stages[:number]}
-            shards = builder.plan(self.job, stage, done)
-            self.ledger.plan(stage, ((identity(shard), shard) for shard in shards))
-            self.ledger.recheck(stage, self.archive.has)
+            self._plan(builder, identity, number)
             todo = self.ledger.todo(stage)
             if number == 0:
+                if not todo and self._published():
+                    return
                 self._check_disk(stage)
             if todo:
                 self._restore(builder.stages[:number], todo)
@@ -149,30 +148,26 @@ class _Run:
     def publish(self, store_seq: int, problems: Sequence[Rejected]) -> TileReport:
         """Let the builder finish and the archive publish, unless the newest snapshot is just that."""
         builder, dataset = load_builder(self.name), self.job.dataset
-        totals = [self.ledger.totals(stage) for stage in builder.stages]
-        reused = max(0, sum(t.done for t in totals) - self.built)
-        inputs, newest = self.ledger.inputs(), self.archive.latest(dataset)
-        up_to_date = newest is not None and self.ledger.note("published") == f"{inputs} {newest.hash}"
-        if newest is None or not up_to_date:
+        newest = before = self.archive.latest(dataset)
+        if newest is None or not self._published():
             self.meter.step("finish")
             results = {stage: self.ledger.results(stage) for stage in builder.stages}
-            tiles = builder.finish(self.job, results)
+            try:
+                tiles = builder.finish(self.job, results)
+            except TilingError as error:
+                if self.lost:  # the sum is wrong because of these
+                    raise self._failed(self.lost) from error
+                raise
             info = TilesetInfo(self.job.frame, store_seq, **builder.tileset(self.job, results))
             self.meter.step("publish")
-            before = newest
             newest = self.archive.publish(dataset, tiles, info)
-            up_to_date = before is not None and before.seq == newest.seq
-            self.ledger.remember("published", f"{inputs} {newest.hash}")
-        return TileReport(
-            dataset,
-            newest,
-            self.built,
-            reused,
-            newest.counts,
-            [(p.code, p.fields) for p in problems],
-            self.meter.seconds,
-            up_to_date,
-        )
+            self.ledger.remember(
+                "published", "" if self.lost else f"{self.ledger.inputs(builder.stages[0])} {newest.hash}"
+            )
+        reused = max(0, sum(self.ledger.totals(stage).done for stage in builder.stages) - self.built)
+        up_to_date = before is not None and before.seq == newest.seq
+        told = [(problem.code, problem.fields) for problem in problems]
+        return TileReport(dataset, newest, self.built, reused, newest.counts, told, self.meter.seconds, up_to_date)
 
     def problems(self) -> list[Rejected]:
         """What builders left out, and the shards that failed."""
@@ -209,10 +204,25 @@ class _Run:
             (self.lost if "source" in task.shard.spec else fatal).append((task.shard, outcome))
             self.meter.shard(task.shard.cost, {})
         if fatal:
-            shard, error = min(fatal, key=lambda failure: failure[0].name)
-            raise TilingError(
-                "tile.shards-failed", dataset=self.job.dataset, count=len(fatal), error=error, **_named(shard)
-            ) from error
+            raise self._failed(fatal)
+
+    def _failed(self, failures: Sequence[tuple[Shard, TimError]]) -> TilingError:
+        shard, error = min(failures, key=lambda failure: failure[0].name)
+        return TilingError(
+            "tile.shards-failed", dataset=self.job.dataset, count=len(failures), error=error, **_named(shard)
+        )
+
+    def _published(self) -> bool:
+        """Whether the newest snapshot was made of the first stage as it is planned now, whole: all later stages follow from it."""
+        newest, note = self.archive.latest(self.job.dataset), self.ledger.note("published")
+        return newest is not None and note == f"{self.ledger.inputs(load_builder(self.name).stages[0])} {newest.hash}"
+
+    def _plan(self, builder: Builder, identity: Identity, number: int) -> None:
+        """Plan one stage, and take back what the archive no longer has."""
+        stage, earlier = builder.stages[number], builder.stages[:number]
+        done = {name: self.ledger.results(name) for name in earlier}
+        self.ledger.plan(stage, ((identity(shard), shard) for shard in builder.plan(self.job, stage, done)))
+        self.ledger.recheck(stage, self.archive.has)
 
     def _clear(self, ids: set[str]) -> None:
         """Remove what killed workers left of these packs: whoever holds the dataset's lock is alone with its shards."""

@@ -18,6 +18,8 @@ from tim.place import Frame, LocalMap
 _U16 = 65535
 _TEXEL_SHARE = 1 / 8
 """Texture coordinates may move this share of a texel when they are stored as integers."""
+_BATCH = 1 << 16
+"""Vertices placed at once: what is held in float64 stays small and near."""
 _CLAMP, _REPEAT, _LINEAR = 33071, 10497, 9729
 
 
@@ -41,7 +43,7 @@ def encode(meshes: Sequence[Mesh], place: LocalMap, frame: Frame) -> Content:
     Raises TilingError where a vertex lies beyond the lattice.
     """
     lattice = [on_lattice(mesh.positions, place, frame.step) for mesh in meshes]
-    low, high = extent(lattice)
+    low, high = (corner.astype(np.int64) for corner in extent(lattice))
     small = int((high - low).max()) <= _U16
     writer = GlbWriter()
     if small:
@@ -52,19 +54,15 @@ def encode(meshes: Sequence[Mesh], place: LocalMap, frame: Frame) -> Content:
         origin = (low + high) // 2
     materials = _Materials(writer)
     primitives: list[dict[str, Any]] = []
-    for mesh, q in zip(meshes, lattice, strict=True):
-        relative = q - origin
-        positions = relative.astype(np.uint16) if small else (relative * frame.step).astype(np.float32)
-        primitives.append(_primitive(writer, materials, mesh, positions, place))
+    for mesh in meshes:
+        q = lattice.pop(0)  # let go of once it is stored
+        q -= origin
+        primitives.append(_primitive(writer, materials, mesh, _stored(q, frame.step, small), place))
     index = writer.add("meshes", {"primitives": primitives})
     writer.lattice_node(index, [float(v) for v in origin * frame.step], frame.step if small else 1.0)
-    return Content(
-        writer.chunks(),
-        low * frame.step,
-        high * frame.step,
-        sum(len(q) for q in lattice),
-        sum(len(m.triangles) for m in meshes),
-    )
+    vertices, triangles = sum(len(m.positions) for m in meshes), sum(len(m.triangles) for m in meshes)
+    step = np.float64(frame.step)
+    return Content(writer.chunks(), np.asarray(low * step), np.asarray(high * step), vertices, triangles)
 
 
 def extent(positions: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -76,13 +74,25 @@ def extent(positions: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any
 
 def on_lattice(positions: NDArray[Any], place: LocalMap, step: float) -> I32:
     """Native positions [n, 3] as int32[n, 3] lattice steps in the frame. Raises TilingError beyond ±2³¹ steps."""
-    # float32 is widened inside the map's first product, exactly.
-    placed = place(cast("F64", positions))
-    np.multiply(placed, 1 / step, out=placed)
-    np.rint(placed, out=placed)
-    if not float(np.abs(placed).max()) < 2**31:
-        raise TilingError("meshes.too-far", kilometres=round(2**31 * step / 1000))
-    return placed.astype(np.int32)
+    steps = np.empty((len(positions), 3), np.int32)
+    for start in range(0, len(positions), _BATCH):
+        # float32 is widened inside the map's first product, exactly.
+        placed = place(cast("F64", positions[start : start + _BATCH]))
+        np.multiply(placed, 1 / step, out=placed)
+        np.rint(placed, out=placed)
+        if not float(np.abs(placed).max()) < 2**31:
+            raise TilingError("meshes.too-far", kilometres=round(2**31 * step / 1000))
+        steps[start : start + _BATCH] = placed
+    return steps
+
+
+def _stored(steps: I32, step: float, small: bool) -> NDArray[Any]:
+    """Steps from the tile's origin as they are written; float32 holds up to 2²⁴ of them exactly, and so their product with a power of two."""
+    if small:
+        return steps.astype(np.uint16)
+    metres = steps.astype(np.float32)
+    metres *= np.float32(step)
+    return metres
 
 
 def _primitive(

@@ -37,21 +37,20 @@ class PointTile:
     origin: tuple[int, int, int]
     """Lattice steps in the frame."""
     columns: Columns
-    """Attributes of length n, by name; ``rgb`` is uint8[n, 3]."""
+    """Attributes of length n, by name; ``rgb`` is uint32[n], red, green, blue and 255 from the lowest byte up."""
 
 
-def path_order(position: Sequence[U32]) -> NDArray[np.intp]:
+def path_order(x: U32, y: U32) -> NDArray[np.intp]:
     """A permutation that walks through the points in strips, to and fro, about a point spacing wide, along the longer side."""
-    count = len(position[0])
-    low = [axis.min() for axis in position]
-    span = [int(axis.max() - least) for axis, least in zip(position, low, strict=True)]
-    along, across = (0, 1) if span[0] >= span[1] else (1, 0)
-    width = max(1, int(np.sqrt((span[along] + 1.0) * (span[across] + 1.0) / count) * _STRIP))
-    width = max(width, span[across] // 0x7FFF + 1)
-    strip = (position[across] - low[across]) // np.uint32(width)
-    walk = position[along] - low[along]
+    count = len(x)
+    sides = [(axis, axis.min(), int(axis.max() - axis.min())) for axis in (x, y)]
+    (across, low_across, span_across), (along, low_along, span_along) = sorted(sides, key=lambda side: side[2])
+    width = max(1, int(np.sqrt((span_along + 1.0) * (span_across + 1.0) / count) * _STRIP))
+    width = max(width, span_across // 0x7FFF + 1)
+    strip = (across - low_across) // np.uint32(width)
+    walk = along - low_along
     back = (strip & np.uint32(1)).astype(np.bool_)
-    walk[back] = np.uint32(span[along]) - walk[back]
+    walk[back] = np.uint32(span_along) - walk[back]
     key = strip.astype(np.uint64) << np.uint64(32) | walk
     if count > 1 << 16:
         return np.argsort(key, kind="stable")
@@ -88,9 +87,7 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
     semantics: dict[str, Any] = {}
     for name, column in tile.columns.items():
         if name == "rgb":
-            rgba = np.full((4, len(column)), 255, np.uint8)
-            rgba[:3] = column.T
-            attributes["COLOR_0"] = add(writer, rgba, normalized=True)
+            attributes["COLOR_0"] = add(writer, column.view(np.uint8).reshape(-1, 4).T, normalized=True)
             continue
         stored, offset = _storable(column)
         rows = np.ascontiguousarray(stored.reshape(len(stored), -1).T)

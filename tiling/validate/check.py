@@ -28,7 +28,6 @@ DEEPEST, HIGHEST = -12_000.0, 100_000.0
 RIGID = 1e-6
 BATCH = 64
 LEGACY = (b"b3dm", b"i3dm", b"pnts", b"cmpt")
-MOST_SUBTREES = 10_000_000
 
 
 def validate(
@@ -202,9 +201,7 @@ class Walk:
         )
         names = [content["uri"] for content in _contents(tile)]
         stack: list[tuple[tuple[int, ...], Volume | None]] = [((0, 0, 0, 0), here.volume)]
-        for _ in range(MOST_SUBTREES):
-            if not stack:
-                return
+        while stack:
             address, volume = stack.pop()
             template = implicit["subtrees"]["uri"]
             found = self._subtree(path, at, _fill(template, address), address, levels, 8 if octree else 4)
@@ -226,7 +223,8 @@ class Walk:
                     box = boxes.get(there) if depth == 0 else _part(boxes.get(_parent(there)), there, octree)
                     below[there] = box
                     if depth == levels:
-                        stack.append((there, box))
+                        if there[0] < available:
+                            stack.append((there, box))
                         continue
                     self.report.count({"tiles": 1})
                     if found.contents[start + local]:
@@ -244,6 +242,10 @@ class Walk:
             self._note(code, path, at, uri=uri)
             return None
         self.used.add(target)
+        if target in self.linked:
+            self._note("duplicate-uri", path, _address(address, branching == 8), uri=uri)
+            return None
+        self.linked.add(target)
         data, issues = self.files.read(target)
         self.report.add(issues)
         if data is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiling.spec import glb
 from tiling.spec.glb import Glb
@@ -71,10 +72,13 @@ def check_glb(data: bytes, task: Task) -> Result:
     """Check one glb. Never raises for what is in it."""
     result = Result(counts={"points": 0, "vertices": 0, "triangles": 0})
     try:
-        document = glb.parse(data)
-        result.issues.extend(Issue(code, task.path, task.tile, fields) for code, fields in _structure(document))
-        if not any(issue.severity == "error" for issue in result.issues):
-            _place(document, task, result)
+        with np.errstate(all="ignore"):
+            document, decoded = glb.parse(data), Decoded()
+            result.issues.extend(
+                Issue(code, task.path, task.tile, fields) for code, fields in _structure(document, decoded)
+            )
+            if not any(issue.severity == "error" for issue in result.issues):
+                _place(document, decoded, task, result)
     except BROKEN as error:
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         result.issues.append(Issue("glb-broken", task.path, task.tile, {"reason": reason[:300]}))
@@ -82,9 +86,11 @@ def check_glb(data: bytes, task: Task) -> Result:
 
 
 Fault = tuple[str, dict[str, Any]]
+Decoded = dict[int, NDArray[Any]]
+"""Values by accessor, of those that can be read here."""
 
 
-def _structure(document: Glb) -> Iterator[Fault]:
+def _structure(document: Glb, decoded: Decoded) -> Iterator[Fault]:
     top = document.json
     if top["asset"].get("version") != "2.0":
         yield "glb-broken", {"reason": f"asset.version is {top['asset'].get('version')!r}"}
@@ -98,10 +104,10 @@ def _structure(document: Glb) -> Iterator[Fault]:
         yield "glb-extension", {"extension": name}
     yield from _buffers(document)
     for index in range(len(top.get("accessors", []))):
-        yield from _accessor(document, index)
+        yield from _accessor(document, index, decoded)
     for mesh in top.get("meshes", []):
         for primitive in mesh["primitives"]:
-            yield from _primitive(document, primitive)
+            yield from _primitive(document, primitive, decoded)
     for index, image in enumerate(top.get("images", [])):
         if "bufferView" in image:
             magic, at = SIGNATURES.get(image["mimeType"], (b"", 0))
@@ -123,7 +129,7 @@ def _buffers(document: Glb) -> Iterator[Fault]:
             yield "glb-broken", {"reason": f"bufferView {index} has a stride of {stride}"}
 
 
-def _accessor(document: Glb, index: int) -> Iterator[Fault]:
+def _accessor(document: Glb, index: int, decoded: Decoded) -> Iterator[Fault]:
     """Size, alignment, finite values, true bounds."""
     top = document.json
     accessor = top["accessors"][index]
@@ -137,7 +143,7 @@ def _accessor(document: Glb, index: int) -> Iterator[Fault]:
             yield "glb-broken", {"reason": f"accessor {index} is not aligned to {size} bytes"}
     if not _decodable(document, accessor):
         return
-    values = document.accessor(index)
+    values = decoded[index] = document.accessor(index)
     if not np.isfinite(values).all():
         yield "glb-not-finite", {"accessor": index}
         return
@@ -146,7 +152,7 @@ def _accessor(document: Glb, index: int) -> Iterator[Fault]:
             yield "glb-bounds", {"accessor": index, "bound": name, "found": accessor[name], "expected": true.tolist()}
 
 
-def _primitive(document: Glb, primitive: Mapping[str, Any]) -> Iterator[Fault]:
+def _primitive(document: Glb, primitive: Mapping[str, Any], decoded: Decoded) -> Iterator[Fault]:
     top = document.json
     if "POSITION" not in primitive["attributes"]:
         yield "glb-broken", {"reason": "a primitive has no POSITION"}
@@ -166,8 +172,8 @@ def _primitive(document: Glb, primitive: Mapping[str, Any]) -> Iterator[Fault]:
         accessor = top["accessors"][primitive["indices"]]
         if accessor["componentType"] not in INDEX_TYPES or accessor["type"] != "SCALAR":
             yield "glb-broken", {"reason": "indices are not unsigned scalars"}
-        elif _decodable(document, accessor):
-            highest = int(document.accessor(primitive["indices"]).max())
+        elif (indices := decoded.get(primitive["indices"])) is not None:
+            highest = int(indices.max())
             if highest >= position["count"]:
                 yield "glb-index", {"found": highest, "expected": position["count"]}
     material = primitive.get("material", 0)
@@ -179,7 +185,7 @@ def _primitive(document: Glb, primitive: Mapping[str, Any]) -> Iterator[Fault]:
         yield "glb-broken", {"reason": f"mode {mode} with {elements} elements"}
 
 
-def _place(document: Glb, task: Task, result: Result) -> None:
+def _place(document: Glb, decoded: Decoded, task: Task, result: Result) -> None:
     """Count, and hold every vertex against the tile's volume."""
     top = document.json
     low, high, farthest = np.full(3, np.inf), np.full(3, -np.inf), 0.0
@@ -194,13 +200,15 @@ def _place(document: Glb, task: Task, result: Result) -> None:
             else:
                 result.counts["vertices"] += accessor["count"]
                 result.counts["triangles"] += elements // 3 if primitive.get("mode", 4) == 4 else max(0, elements - 2)
-            if matrix is None or not _decodable(document, accessor):
+            if matrix is None or number not in decoded:
                 unplaced += 1
                 continue
-            values = document.accessor(number).astype(np.float64)
+            values = decoded[number].astype(np.float64)
             if accessor.get("normalized"):
                 values = np.maximum(values / FULL_SCALE[accessor["componentType"]], -1.0)
             points = volumes.transform(Y_UP_TO_Z_UP @ matrix, values)
+            if not (np.abs(points) < 1e50).all():
+                raise ValueError("the nodes' matrices take positions beyond all numbers")
             low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
             if task.volume is not None:
                 farthest = max(farthest, task.volume.excess(points, task.world))
@@ -260,7 +268,7 @@ def _matrix(node: Mapping[str, Any]) -> F64:
 
 
 def _decodable(document: Glb, accessor: Mapping[str, Any]) -> bool:
-    """Whether the values can be read here: in the file itself, not sparse, not Draco, meshopt only for attributes without filter."""
+    """Whether the values can be read here: in the file itself, not sparse, not Draco, meshopt only for attributes with a filter that is undone here."""
     if "bufferView" not in accessor or "sparse" in accessor:
         return False
     view = document.json["bufferViews"][accessor["bufferView"]]
@@ -268,7 +276,7 @@ def _decodable(document: Glb, accessor: Mapping[str, Any]) -> bool:
     if extension is not None:
         return bool(
             extension["mode"] == "ATTRIBUTES"
-            and extension.get("filter", "NONE") == "NONE"
+            and extension.get("filter", "NONE") in glb.FILTERS
             and _inside(document, extension["buffer"])
         )
     return _inside(document, view["buffer"])

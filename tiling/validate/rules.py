@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from math import isfinite, pi
+from math import pi
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -128,8 +128,8 @@ def numbers(value: Any, length: int) -> bool:
 
 
 def number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a finite number that fits a double."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300 and isfinite(value)
+    """Whether a value is a number one can calculate with: metres beyond 1e50 are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e50
 
 
 def _transform_faults(value: Any) -> Iterator[Fault]:

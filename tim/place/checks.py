@@ -18,6 +18,7 @@ from tim.errors import PlaceError
 from tim.geometry import F64
 from tim.place import ellipsoid
 from tim.place.crs import SourceCrs, conversion, parse
+from tim.place.datum import same_datum
 
 Warning_ = tuple[str, dict[str, Any]]
 Area = tuple[float, float, float, float]
@@ -27,6 +28,8 @@ NEAR = 1.0
 """Degrees outside the area of use that are common practice: a neighbouring zone's data kept in one CRS."""
 FAR = 6.0
 """Degrees outside the area of use that no practice explains."""
+_NORTH = 1.2e7
+"""Metres: no northing is larger, false northing included."""
 _ENU_REACH = 300e3
 """Metres from the origin of a local east-north-up frame beyond which nobody surveys in it."""
 
@@ -119,8 +122,9 @@ def _check_pipeline(definition: str, low: F64, high: F64) -> list[Warning_]:
 
 
 def _check_area(source: SourceCrs, low: F64, high: F64) -> list[Warning_]:
-    definition, area = source.definition, area_of(source)
+    definition = source.definition
     corners = np.array([(low + high) / 2, low, high, [low[0], high[1], low[2]], [high[0], low[1], low[2]]])
+    area = area_of(source)
     outside = [distance_outside(area, at) for at in _places(definition, corners)]
     if outside[0] > NEAR:
         _hint(source, area, low, high)
@@ -139,7 +143,11 @@ def _hint(source: SourceCrs, area: Area, low: F64, high: F64) -> None:
     x, y, z = (float(v) for v in (low + high) / 2)
     fields = {"crs": source.name, **_xy(low, high)}
 
+    factor = source.crs.axis_info[0].unit_conversion_factor if source.crs is not None else 1.0
+
     def fits(east: float, north: float) -> bool:
+        if source.kind == "projected" and abs(north) * factor > _NORTH:
+            return False  # a projection's formulas go round the Earth, its coordinates do not
         return distance_outside(area, _places(source.definition, np.array([[east, north, z]]))[0]) <= NEAR
 
     if source.kind == "geographic":
@@ -157,7 +165,6 @@ def _hint(source: SourceCrs, area: Area, low: F64, high: F64) -> None:
         raise PlaceError("place.zone-prefix", prefix=prefix, fitting=zoned(source, prefix), **fields)
     if false_easting(source) >= 1e6 and 1e5 <= x <= 9e5 and fits(x + false_easting(source) - 5e5, y):
         raise PlaceError("place.zone-prefix-missing", fitting=unzoned(source), **fields)
-    factor = source.crs.axis_info[0].unit_conversion_factor if source.crs is not None else 1.0
     if abs(factor - 1) < 1e-9 and fits(x * 0.3048, y * 0.3048):
         raise PlaceError("place.feet", **fields)
     if abs(factor - 0.3048) < 1e-4 and fits(x / factor, y / factor):
@@ -165,13 +172,19 @@ def _hint(source: SourceCrs, area: Area, low: F64, high: F64) -> None:
 
 
 def area_of(source: SourceCrs) -> Area:
-    """The area of use: as the CRS states it, or for a transverse Mercator without one a band about its central
-    meridian."""
+    """The area of use: as the CRS states it, or its registered twin does, or for a transverse Mercator without either a
+    band about its central meridian."""
     assert source.crs is not None
-    authority = source.crs.to_authority(min_confidence=70)  # equivalent by its parameters, whatever code it carries
-    area = source.crs.area_of_use or (CRS.from_authority(*authority).area_of_use if authority else None)
-    if area is not None:
-        return area.bounds
+    if source.crs.area_of_use is not None:
+        return source.crs.area_of_use.bounds
+    for match in source.crs.list_authority(min_confidence=25):
+        twin = CRS.from_authority(match.auth_name, match.code)
+        if (
+            twin.area_of_use is not None
+            and same_datum(source.crs, twin)
+            and _projection(source.crs) == _projection(twin)
+        ):
+            return twin.area_of_use.bounds
     meridian = _parameter(source, "Longitude of natural origin")
     operation = source.crs.coordinate_operation
     if meridian is not None and operation is not None and "Transverse Mercator" in operation.method_name:
@@ -197,15 +210,15 @@ def false_easting(source: SourceCrs) -> float:
 
 
 def zoned(source: SourceCrs, prefix: int) -> str:
-    """The CRS of the same datum and zone width whose eastings begin with ``prefix``; an expression where there is
-    none."""
+    """The CRS of the same datum and zone width whose eastings begin with ``prefix``; what to write where
+    there is none."""
     assert source.crs is not None
-    width = "3-degree Gauss-Kruger" if "3-degree" in source.crs.name else "Gauss-Kruger"
-    if "/" in source.crs.name and (
-        code := _code_of(f"{source.crs.name.split('/')[0].strip()} / {width} zone {prefix}")
-    ):
-        return code
-    return f"x_0 = {prefix}500000"
+    datum = source.crs.name.split("/")[0].strip()
+    widths = ("3-degree Gauss-Kruger", "Gauss-Kruger")
+    for width in widths if "3-degree" in source.crs.name else widths[::-1]:
+        if code := _code_of(f"{datum} / {width} zone {prefix}"):
+            return code
+    return f"@WKT (false_easting = {prefix}500000)"
 
 
 def unzoned(source: SourceCrs) -> str:
@@ -213,7 +226,7 @@ def unzoned(source: SourceCrs) -> str:
     assert source.crs is not None
     meridian = _parameter(source, "Longitude of natural origin")
     name = re.sub(r"zone \d+$", f"CM {meridian:g}E" if meridian is not None else "", source.crs.name)
-    return _code_of(name) or "x_0 = 500000"
+    return _code_of(name) or "@WKT (false_easting = 500000)"
 
 
 def _code_of(name: str) -> str:
@@ -221,6 +234,15 @@ def _code_of(name: str) -> str:
         if info.name == name:
             return f"EPSG:{info.code} ({name})"
     return ""
+
+
+def _projection(crs: CRS) -> tuple[str, float, frozenset[tuple[str, float]]]:
+    """Method, map unit and parameters other than zero (SI units, to a nanometre): equal for equal projections."""
+    operation = crs.coordinate_operation
+    if operation is None:
+        return "", 0.0, frozenset()
+    values = {(p.name, round(float(p.value) * float(p.unit_conversion_factor), 9)) for p in operation.params}
+    return operation.method_name, crs.axis_info[0].unit_conversion_factor, frozenset(v for v in values if v[1])
 
 
 def _parameter(source: SourceCrs, name: str) -> float | None:

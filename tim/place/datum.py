@@ -90,6 +90,13 @@ def equivalent(crs: CRS) -> Equivalent | None:
     return None
 
 
+def same_datum(one: CRS, other: CRS) -> bool:
+    """Whether two CRSs have one datum, under one name or two spellings of the table."""
+    return datum_name(one) == datum_name(other) or (
+        equivalent(one) is not None and equivalent(one) == equivalent(other)
+    )
+
+
 def datum_step(source: SourceCrs, named: str | None, box: Box2) -> Datum:
     """The datum step of a source whose data lie in ``box``.
 

@@ -6,7 +6,8 @@ ellipsoid plus the height times the normal there. So frame = P(x, y) + z·Q(x, y
 degree 2 or 3 and Q of degree 1 follow it to micrometres.
 
 The polynomial is evaluated by elementwise products and sums in a fixed order, never by a matrix product: each IEEE
-operation rounds one way only, so a vertex gives the same bits in every batch, on every worker and on every machine.
+operation rounds one way only, so with the same coefficients a vertex gives the same bits in every batch, on every
+worker and on every machine.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ class PlaceOptions:
     ``ellipsoid,us-ft``."""
     datum: str | None = None
     """Where the CRS's datum is not WGS 84's equal: ``EPSG:n`` or the name of a coordinate operation, a PROJ pipeline
-    or Helmert step, ``@file`` with one, or ``towgs84`` for the parameters in the source's WKT."""
+    or Helmert step, ``@file`` with one, or ``towgs84`` for the parameters in the source's WKT.
+    What is given as text is stored in the place; what must stay secret belongs into a file."""
     override_vertical: bool = False
     """Allow ``ellipsoid`` on a file that declares another height datum."""
 
@@ -77,7 +78,9 @@ def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Plac
     warnings += remarks + datum_remarks(source, datum)
     text = f"@{source.file.name}" if source.file else source.text
     place = Place(text, height, datum, found.origin, file=source.file)
-    heights = place.to_geographic(np.array([low, high]) - origin)[:, 2]
+    # The corners of a box of geocentric coordinates may lie far above and below the data in it.
+    judged = centre if source.kind == "geocentric" else np.array([low, high])
+    heights = place.to_geographic(judged - origin)[:, 2]
     warnings += check_heights(float(heights.min()), float(heights.max()))
     return replace(place, warnings=tuple(warnings))
 

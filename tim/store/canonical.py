@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,10 @@ GENESIS = "0" * 64
 
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z)?", re.ASCII)
 _CLASS = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9]+(?:-[a-z0-9]+)*)*")
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL as JSON writes it; neither SQLite's JSON nor PostgreSQL's text can hold one."""
+_NOTHING = "[[],[],[]]"
+_BOX = struct.Struct("<6d")
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -72,26 +77,32 @@ def canonical(record: ObjectRecord, dataset: UUID) -> Canonical:
     box = None if record.box is None else _box(record.box, where)
     valid_from, valid_to = validity(record.valid_from, record.valid_to, where)
     attributes = dumps(record.attributes, where)
-    head = dumps(
-        [record.class_id, record.name, record.stage.value, record.scenario, record.layer, record.source_key], where
-    )
-    tail = dumps(
-        [
-            box,
-            [[c.scheme, c.edition, c.value, c.valid_from, c.valid_to] for c in codes],
-            [[r.kind, str(r.target), r.valid_from, r.valid_to, r.evidence] for r in relations],
-            [[r.role, r.lod, r.format, r.content, dict(r.properties)] for r in record.representations],
-        ],
-        where,
-    )
+    linked = _NOTHING
+    if codes or relations or record.representations:
+        linked = dumps(
+            [
+                [[c.scheme, c.edition, c.value, c.valid_from, c.valid_to] for c in codes],
+                [[r.kind, str(r.target), r.valid_from, r.valid_to, r.evidence] for r in relations],
+                [[r.role, r.lod, r.format, r.content, dict(r.properties)] for r in record.representations],
+            ],
+            where,
+        )
+    parts = (
+        record.class_id, record.name, record.stage.value, record.scenario, record.layer, record.source_key, attributes, linked,
+    )  # fmt: skip
+    text = "\0".join(parts)
+    if text.count("\0") >= len(parts) or ("\\u0000" in text and (_NUL.search(attributes) or _NUL.search(linked))):
+        raise StoreError("store.text", object=where.replace("\0", "?"), reason="NUL")
     try:
-        digest = hashlib.blake2b(f"{head}\n{attributes}\n{tail}".encode(), digest_size=32).digest()
+        digest = hashlib.blake2b(text.encode(), digest_size=32)
     except UnicodeEncodeError as error:
         raise StoreError("store.text", object=where.encode(errors="replace").decode(), reason=error.reason) from None
+    if box is not None:
+        digest.update(b"\0" + _BOX.pack(*box))
     tim_id = record.tim_id or (derived_id(dataset, record.layer, record.source_key) if record.source_key else new_id())
     return Canonical(
         tim_id, record.layer, record.source_key, record.class_id, record.name, attributes, box, record.stage.value,
-        record.scenario, valid_from, valid_to, codes, relations, record.representations, digest,
+        record.scenario, valid_from, valid_to, codes, relations, record.representations, digest.digest(),
     )  # fmt: skip
 
 
@@ -121,6 +132,8 @@ def moment(key: str) -> str | None:
 
 def validity(valid_from: str | None, valid_to: str | None, where: str) -> tuple[str, str]:
     """Both ends as sort keys, half-open. Raises StoreError where the end does not come after the beginning."""
+    if valid_from is None and valid_to is None:
+        return EVER, NEVER
     start, end = instant(valid_from, EVER, where), instant(valid_to, NEVER, where)
     if start >= end:
         raise StoreError("store.validity", object=where, valid_from=valid_from, valid_to=valid_to)
@@ -181,9 +194,9 @@ def _texts(valid_from: str | None, valid_to: str | None, where: str) -> tuple[st
 
 
 def _box(box: Box3, where: str) -> Box3:
-    west, south, bottom, east, north, top = (float(value) for value in box)
-    fine = all(map(math.isfinite, box)) and -180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90
-    if not fine or bottom > top:
+    west, south, bottom, east, north, top = map(float, box)
+    on_earth = -180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90
+    if not on_earth or not -math.inf < bottom <= top < math.inf:
         raise StoreError("store.box", object=where, box=list(box))
     return west, south, bottom, east, north, top
 

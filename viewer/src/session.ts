@@ -94,12 +94,14 @@ export class Session implements ReactiveController {
     return new URL(this.url(null), location.href).href;
   }
 
-  /** Tries a key; false (and told) where the server does not take it. An empty key forgets the present one. */
+  /** Tries a key; false (and told) where it opens nothing. An empty key forgets the present one. */
   async useKey(key: string): Promise<boolean> {
     const before = this.key;
     this.key = key;
     try {
-      this.collections = await fetchCollections(key);
+      const collections = await fetchCollections(key);
+      if (key && !collections.some((collection) => collection.private)) throw new ApiError(401, "viewer.key-opens-nothing", null);
+      this.collections = collections;
     } catch (error) {
       this.key = before;
       const denied = error instanceof ApiError && (error.status === 401 || error.status === 403);

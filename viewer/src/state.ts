@@ -88,7 +88,7 @@ function parseCamera(text: string | null): CameraPlace | null {
 }
 
 function formatCamera([lon, lat, height, heading, pitch]: CameraPlace): string {
-  return [lon.toFixed(7), lat.toFixed(7), height.toFixed(2), heading.toFixed(2), pitch.toFixed(2)].map((n) => String(Number(n))).join(",");
+  return [lon.toFixed(7), lat.toFixed(7), height.toFixed(2), heading.toFixed(4), pitch.toFixed(4)].map((n) => String(Number(n))).join(",");
 }
 
 function isClass(value: number): boolean {

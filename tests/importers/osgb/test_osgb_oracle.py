@@ -59,6 +59,7 @@ def meshes(nodes: list[MeshNode]) -> list[Mesh]:
     return out
 
 
+@pytest.mark.slow
 def test_real_files_equal_osgconv(osgconv: str, real_data: Path, tmp_path: Path):
     files = sorted((real_data / "oblique").rglob("*.osgb"))
     assert len(files) >= 30

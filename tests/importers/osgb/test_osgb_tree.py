@@ -11,7 +11,7 @@ import pytest
 from importers.osgb import tree
 from importers.osgb.arrays import Array, Primitives
 from importers.osgb.image import Image
-from importers.osgb.objects import DISTANCE, PIXEL_SIZE, Geometry, Item, Lod, Node, StateSet
+from importers.osgb.scene import DISTANCE, PIXEL_SIZE, Geometry, Item, Lod, Node, StateSet
 from importers.osgb.writer import PagedNode, encode_osgb, write_osgb
 from tests.importers.osgb.scenes import jpeg, paged, sheet
 from tim.errors import CorruptSource
@@ -194,8 +194,8 @@ def test_gbk_strings_are_understood(tmp_path):
     (5, [0, 1], []),
 ])  # fmt: skip
 def test_primitive_modes(mode, indices, expected):
-    found = [t.tolist() for t in Primitives(mode, [np.array(indices, np.uint16)]).triangles()]
-    assert sum(found, []) == expected
+    found = [t.tolist() for part in Primitives(mode, [np.array(indices, np.uint16)]).triangles() for t in part]
+    assert found == expected
 
 
 def test_vertices_that_are_not_there_or_not_finite_break_the_file(monkeypatch, tmp_path):

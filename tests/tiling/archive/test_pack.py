@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import zlib
 from hashlib import blake2b
+from pathlib import Path
 
 import pytest
 
@@ -70,18 +71,22 @@ def test_sweep_takes_dead_parts_and_unclaimed_packs_only(tmp_path):
     for name in (".dead.1.part", f".alive.{os.getpid()}.part", "claimed.pack", "unclaimed.pack"):
         os.utime(tmp_path / name, (1e9, 1e9))
     pack.sweep(tmp_path, {"claimed.pack"})
-    assert {p.name for p in tmp_path.iterdir()} == {f".alive.{os.getpid()}.part", ".young.1.part", "claimed.pack", "young.pack"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f".alive.{os.getpid()}.part",
+        ".young.1.part",
+        "claimed.pack",
+        "young.pack",
+    }
     alive.put(b"x")
     assert len(alive.close()) == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_refused_by_code(tmp_path):
     writer = PackWriter(tmp_path, "shard")
     os.dup2(os.open("/dev/full", os.O_WRONLY), writer._file.fileno())
     with pytest.raises(WorkspaceError) as caught:
-        for _ in range(3):
-            writer.put(os.urandom(1 << 20))
+        writer.put([os.urandom(1 << 20), os.urandom(1 << 20)])
     assert caught.value.code == "archive.disk-full"
     writer.abort()
     assert list(tmp_path.iterdir()) == []

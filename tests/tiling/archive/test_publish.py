@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sqlite3
 import zlib
 from hashlib import blake2b
 
 import pytest
 
-from tests.tiling.samples import FRAME, fill, mesh_info, mesh_tiles, octree_info, octree_tiles
+from tests.tiling.samples import CUBE, FRAME, fill, mesh_info, mesh_tiles, octree_info, octree_tiles
 from tiling.archive import Archive, Reader
-from tiling.builder import ContentRef
+from tiling.builder import ContentRef, TileEntry
 from tim.errors import TilingError, UsageError, WorkspaceError
 from tim.place import Frame
 
@@ -88,6 +89,25 @@ def test_one_changed_tile_writes_one_row_and_the_pages_above(archive):
     assert rows(archive, "content") - before["content"] <= 5
     assert list(archive.tiles("ds", 1)) == sorted(tiles, key=lambda t: t.key)
     assert list(archive.tiles("ds", 2)) == sorted(changed, key=lambda t: t.key)
+
+
+def test_pages_above_a_changed_page_link_the_new_one(archive):
+    """A chain over seven pages: the change at its end must be found from the root, in every kept snapshot."""
+    wanted = []
+    for n in range(3):
+        writer = archive.writer(f"s{n}")
+        ref = writer.put(b"end %d" % n)
+        archive.add(writer.close())
+        wanted.append(ref.hash)
+        chain = [TileEntry(f"{i:03}", f"{i - 1:03}" if i else None, CUBE, 1.0, "REPLACE") for i in range(200)]
+        archive.publish("ds", [*chain[:-1], dataclasses.replace(chain[-1], content=ref)], mesh_info())
+    reader = Reader(archive.root)
+    for seq, hash_ in enumerate(wanted, 1):
+        text, pages = plain(reader.page("ds", seq, "tileset.json")).decode(), 1
+        while (link := re.search(r'"uri":"(?:\.\./p/)?([0-9a-f]{64}\.json)"', text)) is not None:
+            text, pages = plain(reader.page("ds", seq, f"p/{link[1]}")).decode(), pages + 1
+        assert pages > 5
+        assert re.findall(r"c/([0-9a-f]{64})\.glb", text) == [hash_]
 
 
 def test_rollback_is_a_new_sequence_with_the_old_content(archive):

@@ -42,7 +42,12 @@ class WordBuilder:
         if stage == "cut":
             for source in job.sources:
                 for number, line in enumerate(Path(source.uri).read_text(encoding="utf-8").splitlines()):
-                    yield Shard(stage, f"{source.key}/{number}", {"source": source.key, "line": number, "words": len(line.split())}, len(line))
+                    yield Shard(
+                        stage,
+                        f"{source.key}/{number}",
+                        {"source": source.key, "line": number, "words": len(line.split())},
+                        len(line),
+                    )
             return
         letters: dict[str, list] = {}
         for result in done["cut"]:
@@ -60,7 +65,12 @@ class WordBuilder:
         trace(job, shard)
         if shard.stage == "cut":
             return self._cut(job, shard)
-        words = sorted(w for name in shard.spec["scratch"] for w in (job.scratch / name).read_text().split() if w[0] == shard.spec["letter"])
+        words = sorted(
+            w
+            for name in shard.spec["scratch"]
+            for w in (job.scratch / name).read_text().split()
+            if w[0] == shard.spec["letter"]
+        )
         if len(words) != shard.spec["words"]:
             raise TilingError("tile.unexpected", error=f"{shard.spec}: {len(words)} words", trace="")
         if "!crash-join" in words:
@@ -82,7 +92,9 @@ class WordBuilder:
         path.write_text(" ".join(words))
         problems = [("tile.unexpected", {"error": word, "trace": ""}) for word in words if word == "?"]
         letters = dict(sorted(Counter(word[0] for word in words).items()))
-        return ShardResult([], {"source": ref.key, "scratch": [name], "letters": letters}, {"words_read": len(words)}, problems)
+        return ShardResult(
+            [], {"source": ref.key, "scratch": [name], "letters": letters}, {"words_read": len(words)}, problems
+        )
 
     def _obey(self, word, key):
         if word == "!crash":
@@ -126,7 +138,20 @@ def probe(path: Path, key: str = "") -> list[Probe]:
     """The importer's side, format ``words``."""
     if path.suffix != ".words" or not path.is_file():
         return []
-    return [Probe(str(path), "words", "points", key or path.name, 1, path.stat().st_size, None, (0.0,) * 3, (1.0,) * 3, FoundCrs("EPSG:4979"))]
+    return [
+        Probe(
+            str(path),
+            "words",
+            "points",
+            key or path.name,
+            1,
+            path.stat().st_size,
+            None,
+            (0.0,) * 3,
+            (1.0,) * 3,
+            FoundCrs("EPSG:4979"),
+        )
+    ]
 
 
 def read(found: Probe, context: ImportContext):
@@ -147,7 +172,9 @@ def open(ref: SourceRef):  # noqa: A001
 
 
 def reference(path: Path, key: str = "") -> SourceRef:
-    return SourceRef(str(path), "words", "points", key or path.name, PLACE, fingerprint(path), (0.0, 0.0, 0.0, 1.0, 1.0, 0.0))
+    return SourceRef(
+        str(path), "words", "points", key or path.name, PLACE, fingerprint(path), (0.0, 0.0, 0.0, 1.0, 1.0, 0.0)
+    )
 
 
 def install() -> None:
@@ -176,5 +203,7 @@ if __name__ == "__main__":  # python -m tests.tiling.engine.synthetic WORKSPACE 
     from tests.tiling.engine import synthetic  # under its own name, so that workers find the classes
 
     synthetic.install()
-    report = run.tile(Workspace.open(Path(sys.argv[1])), SLUG, workers=int(sys.argv[2]), settings={"pause": float(sys.argv[3])})
+    report = run.tile(
+        Workspace.open(Path(sys.argv[1])), SLUG, workers=int(sys.argv[2]), settings={"pause": float(sys.argv[3])}
+    )
     sys.stdout.write(report.snapshot.hash)

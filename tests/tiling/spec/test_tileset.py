@@ -29,7 +29,14 @@ def trees(draw):
     tiles = []
     for i, name in enumerate(names):
         above = draw(st.integers(max(-1, i - 2) if deep else -1, i - 1))
-        tiles.append(entry(name, names[above] if above >= 0 else None, draw(st.booleans()), draw(st.sampled_from(["ADD", "REPLACE"]))))
+        tiles.append(
+            entry(
+                name,
+                names[above] if above >= 0 else None,
+                draw(st.booleans()),
+                draw(st.sampled_from(["ADD", "REPLACE"])),
+            )
+        )
     return draw(st.permutations(tiles))
 
 
@@ -80,7 +87,9 @@ def test_pages_walked_back_are_the_tree(tiles, limit):
     expected: dict = {}
     for t in tiles:
         below = sorted(repr(identity(c)) for c in tiles if c.parent == t.key)
-        expected.setdefault(identity(t), []).append((identity(by_key[t.parent]) if t.parent is not None else None, below))
+        expected.setdefault(identity(t), []).append(
+            (identity(by_key[t.parent]) if t.parent is not None else None, below)
+        )
     found = walk(pages)
     assert {k: sorted(map(repr, v)) for k, v in found.items()} == {k: sorted(map(repr, v)) for k, v in expected.items()}
 
@@ -116,7 +125,10 @@ def test_a_long_chain_is_cut_before_json_readers_give_up():
 
 def test_a_changed_tile_changes_only_the_pages_above_it():
     tiles = quadtree(5000)
-    changed = [dataclasses.replace(t, content=dataclasses.replace(t.content, hash="f" * 64)) if t.key == "q004999" else t for t in tiles]
+    changed = [
+        dataclasses.replace(t, content=dataclasses.replace(t.content, hash="f" * 64)) if t.key == "q004999" else t
+        for t in tiles
+    ]
     before, after = tileset.plant(tiles), tileset.plant(changed)
     assert before.cuts == after.cuts
 
@@ -130,14 +142,23 @@ def test_a_changed_tile_changes_only_the_pages_above_it():
 
 
 def test_pages_follow_the_schema(schemas):
-    info = {"schema": {"id": "s", "classes": {"tile": {"properties": {"year": {"type": "SCALAR", "componentType": "UINT16"}}}}}}
+    info = {
+        "schema": {
+            "id": "s",
+            "classes": {"tile": {"properties": {"year": {"type": "SCALAR", "componentType": "UINT16"}}}},
+        }
+    }
     root = dataclasses.replace(ROOT, attributes=info, asset_extras={"producer": "x"})
     tree = tileset.plant(quadtree(1500))
     assert tree.cuts
     texts = [tileset.page(tree, k, lambda t: f"c/{t.key}", lambda k: f"p/{k}") for k in tree.pages() if k is not None]
     texts.append(tileset.root_page(tree, root, lambda t: f"c/{t.key}", lambda k: f"p/{k}"))
     texts.append(tileset.root_page(tileset.plant([]), root, lambda t: "", lambda k: ""))
-    texts.append(tileset.implicit_root_page(root, subtree_levels=5, available_levels=7, content="t/{level}", subtrees="s/{level}"))
+    texts.append(
+        tileset.implicit_root_page(
+            root, subtree_levels=5, available_levels=7, content="t/{level}", subtrees="s/{level}"
+        )
+    )
     for text in texts:
         document = json.loads(text)
         assert schema_errors(schemas, "tileset.schema.json", document) == []
@@ -147,7 +168,9 @@ def test_pages_follow_the_schema(schemas):
 
 def test_no_negative_zero_and_no_nan():
     tree = tileset.plant([entry("a", None)])
-    assert b"-0.0" not in tileset.root_page(tree, dataclasses.replace(ROOT, transform=[0.0]), lambda t: "c", lambda k: "p")
+    assert b"-0.0" not in tileset.root_page(
+        tree, dataclasses.replace(ROOT, transform=[0.0]), lambda t: "c", lambda k: "p"
+    )
     bad = dataclasses.replace(entry("a", None), geometric_error=float("nan"))
     with pytest.raises(ValueError, match="JSON"):
         tileset.root_page(tileset.plant([bad]), ROOT, lambda t: "c", lambda k: "p")
@@ -169,4 +192,17 @@ def test_trees_that_are_none_are_refused(tiles, code):
 
 def test_bounding_box_contains_turned_boxes():
     turned = (0.0, 0.0, 0.0, 3.0, 3.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 2.0)
-    assert tileset.bounding_box([turned, box((10.0, 0.0, 0.0), 1.0)]) == (3.5, 0.0, 0.0, 7.5, 0, 0, 0, 4.0, 0, 0, 0, 2.0)
+    assert tileset.bounding_box([turned, box((10.0, 0.0, 0.0), 1.0)]) == (
+        3.5,
+        0.0,
+        0.0,
+        7.5,
+        0,
+        0,
+        0,
+        4.0,
+        0,
+        0,
+        0,
+        2.0,
+    )

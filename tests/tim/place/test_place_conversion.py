@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import place_oracles as oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tim.place import place_oracles as oracle
 from tim.errors import PlaceError
 from tim.place import Datum, FoundCrs, Height, Place, PlaceOptions, ellipsoid, resolve
 from tim.place.crs import conversion, parse
@@ -128,6 +128,22 @@ def test_pipeline_file(tmp_path):
     assert "city.pipeline" in shown
     assert "471234" not in shown
     assert Place.from_record(place.record()).to_ecef(at) == pytest.approx(place.to_ecef(at), abs=0)
+
+
+def test_four_parameters_of_a_city_system(tmp_path):
+    """PROJ's plane Helmert: x' = dx + s (x cos θ + y sin θ), y' = dy + s (y cos θ - x sin θ); then Gauss-Krüger."""
+    (tmp_path / "city4.txt").write_text(
+        "+proj=pipeline +step +proj=helmert +x=471234.5 +y=3301234.5 +s=1.00002 +theta=3600 "
+        "+step +inv +proj=tmerc +lon_0=114 +x_0=500000 +ellps=GRS80",
+        encoding="utf-8",
+    )
+    at = np.array([[30_000.0, 20_000.0, 5.0]])
+    place = resolve(FoundCrs(None), PlaceOptions(crs=f"@{tmp_path / 'city4.txt'}", vertical="ellipsoid"), at[0], at[0])
+    cos, sin = np.cos(np.radians(1.0)), np.sin(np.radians(1.0))
+    x = 471234.5 + 1.00002 * (at[0, 0] * cos + at[0, 1] * sin)
+    y = 3301234.5 + 1.00002 * (at[0, 1] * cos - at[0, 0] * sin)
+    lon, lat = oracle.tm_inverse(x, y, 114, 5e5, 0)
+    assert np.abs(place.to_ecef(at)[0] - oracle.geocentric(lon, lat, 5.0)).max() < 1e-4
 
 
 def test_pipeline_in_radians_is_understood_and_metres_are_refused(tmp_path):

@@ -132,6 +132,14 @@ def test_raw_integers():
         assert found.from_raw(raw[:0], scale, offset).shape == (0, 3)
 
 
+def test_float32_positions_lose_nothing_more():
+    """Photogrammetry gives float32 about an origin; its arithmetic is float64 from the first product on."""
+    place = Place("EPSG:26910", Height("ellipsoid", "ellipsoid"), SAME, tuple(LOW))
+    found = local_map(place, FRAME, np.zeros(3), HIGH - LOW)
+    at = (inside(1000) - LOW).astype(np.float32)
+    assert (found(at) == found(at.astype(np.float64))).all()
+
+
 def test_pickles_and_depends_on_its_arguments_only():
     found = local_map(UTM, FRAME, LOW, HIGH)
     at = inside(100)

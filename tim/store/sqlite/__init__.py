@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 from uuid import UUID
 
 from tim.errors import StoreError, UsageError
-from tim.model import Dataset
+from tim.model import Code, Dataset
 from tim.place import Frame
 from tim.sources import SourceRef
 from tim.store import Applied, AsOf, Changeset, ChangesetRecord, Filter, ObjectVersion, Page
@@ -33,6 +33,7 @@ __all__ = ["SqliteStore"]
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LOG_PAGE = 500
+_LAST = (1 << 63) - 1
 Counts = dict[Literal["created", "updated", "retired", "sources"], int]
 
 
@@ -177,6 +178,9 @@ class SqliteStore:
         """
         if limit < 1:
             raise UsageError("store.limit", limit=limit)
+        _encodable(
+            filter.class_id or "", filter.scenario, dumps(filter.attributes, "filter"), *_code_texts(filter.code)
+        )
         seq, valid = self._moment(as_of)
         after = None
         if cursor is not None:
@@ -192,7 +196,7 @@ class SqliteStore:
         with self._reading() as db:
             tables = "version v"
             if dataset is not None:
-                tables = "object o CROSS JOIN version v ON v.object = o.id"
+                tables = "version v CROSS JOIN object o ON o.id = v.object"
                 where.add("o.dataset = ?", self._dataset_row(db, dataset)[0])
             return int(db.execute(f"SELECT count(*) FROM {tables} WHERE {where.sql}", where.parameters).fetchone()[0])
 
@@ -202,7 +206,7 @@ class SqliteStore:
         if dataset is not None:
             with self._reading() as db:
                 condition, parameters = "c.dataset = ?", [self._dataset_row(db, dataset)[0]]
-        before, left = (1 << 63) - 1, limit
+        before, left = _LAST, limit
         while left is None or left > 0:
             size = _LOG_PAGE if left is None else min(left, _LOG_PAGE)
             with self._reading() as db:
@@ -247,7 +251,8 @@ class SqliteStore:
 
     def _moment(self, as_of: AsOf | None) -> tuple[int | None, str]:
         chosen = as_of or AsOf()
-        return chosen.seq, instant(chosen.valid or self._clock(), EVER)
+        seq = None if chosen.seq is None else max(0, min(chosen.seq, _LAST))
+        return seq, instant(chosen.valid or self._clock(), EVER)
 
     def _dataset_row(self, db: sqlite3.Connection, slug: str) -> tuple[Any, ...]:
         row: tuple[Any, ...] | None = db.execute(f"{_DATASET} WHERE slug = ?", (slug,)).fetchone()
@@ -301,6 +306,10 @@ _DATASET = "SELECT id, slug, title, kind, uid, frame, private, settings FROM dat
 def _dataset(row: tuple[Any, ...]) -> Dataset:
     _, slug, title, kind, uid, frame, private, settings = row
     return Dataset(slug, title, kind, UUID(bytes=uid), Frame(**json.loads(frame)), bool(private), json.loads(settings))
+
+
+def _code_texts(code: Code | None) -> tuple[str, ...]:
+    return () if code is None else (code.scheme, code.edition, code.value)
 
 
 def _encodable(*texts: str) -> None:

@@ -66,6 +66,7 @@ CREATE TABLE blob (hash BLOB NOT NULL UNIQUE, data BLOB NOT NULL) STRICT;
 """
 
 _READ_CACHE_KIB = 16 * 1024
+_MAPPED = 256 * 1024 * 1024
 _WRITE_CACHE_KIB = 128 * 1024
 _KEPT_WAL = 64 * 1024 * 1024
 
@@ -93,6 +94,7 @@ def reader(path: Path, wait: float) -> sqlite3.Connection:
             raise
         db = _checked(_connect(path, "ro&immutable=1", wait), path)
     db.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
+    db.execute(f"PRAGMA mmap_size = {_MAPPED}")
     db.execute("PRAGMA query_only = 1")
     return db
 

@@ -7,7 +7,7 @@ import type { Collection } from "../api";
 import { formatNumber } from "../format";
 import type { Translate } from "../i18n";
 import { POINT_CLASSES, RAMP } from "../scene/classes";
-import { hasAttribute, heightRange } from "../scene/points";
+import { canColour, heightRange } from "../scene/points";
 import { COLOUR_MODES, POINT_SIZES, type View } from "../state";
 import { controls } from "./theme";
 
@@ -17,6 +17,8 @@ export class DisplayPanel extends LitElement {
   @property({ attribute: false }) view!: View;
   /** The shown point clouds. */
   @property({ attribute: false }) clouds: readonly Collection[] = [];
+  /** Properties their points carry, by collection. */
+  @property({ attribute: false }) found: ReadonlyMap<string, ReadonlySet<string>> = new Map();
 
   static override styles = [
     controls,
@@ -32,6 +34,9 @@ export class DisplayPanel extends LitElement {
         align-items: center;
         gap: 10px;
         min-height: 32px;
+      }
+      .slider {
+        margin-top: 6px;
       }
       .slider input {
         flex: 1;
@@ -80,7 +85,7 @@ export class DisplayPanel extends LitElement {
         font-size: 13px;
       }
       .modes input:checked + span {
-        background: var(--surface);
+        background: var(--selected);
         box-shadow: 0 1px 2px rgb(0 0 0 / 18%);
         font-weight: 600;
       }
@@ -152,7 +157,7 @@ export class DisplayPanel extends LitElement {
         <legend><h3>${t("display.points")} · ${t("display.colourBy")}</h3></legend>
         <div class="modes">
           ${COLOUR_MODES.map((mode) => {
-            const possible = this.clouds.some((cloud) => hasAttribute(cloud, mode));
+            const possible = this.clouds.some(({ id }) => canColour(this.found.get(id) ?? new Set(), mode));
             return html`<label title=${possible ? "" : t("display.unavailable")}>
               <input type="radio" name="colour" value=${mode} .checked=${view.colour === mode} ?disabled=${!possible} @change=${() => this.send({ colour: mode })} />
               <span>${t(`display.${mode}`)}</span>

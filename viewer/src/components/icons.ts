@@ -25,7 +25,7 @@ const KIND_ICONS: Readonly<Record<Kind, TemplateResult>> = {
   points: icon(svg`<path d="M6 7h.01M11 5h.01M17 7h.01M8 11h.01M13 10h.01M18 12h.01M5 15h.01M10 15h.01M15 16h.01M8 19h.01M13 20h.01M19 18h.01" stroke-width="2.6"/>`),
   objects: icon(svg`<path d="M4 20V9l6-4v15M10 20h10v-9l-10-3M14 14h.01M17 14h.01M14 17h.01M17 17h.01M7 12h.01M7 16h.01"/>`),
   terrain: icon(svg`<path d="m3 18 6-10 4 6 2.5-4L21 18z"/>`),
-  volumes: icon(svg`<path d="M4 4h16v16H4zM4 9.3h16M4 14.7h16M9.3 4v16M14.7 4v16"/>`),
+  volume: icon(svg`<path d="M4 4h16v16H4zM4 9.3h16M4 14.7h16M9.3 4v16M14.7 4v16"/>`),
   grid: icon(svg`<path d="M4 4h16v16H4zM4 12h16M12 4v16"/>`),
 };
 

@@ -2,10 +2,9 @@
 
 import { LitElement, css, html, nothing } from "lit";
 import { customElement, property } from "lit/decorators.js";
-import type { Attribute, Language } from "../api";
+import type { Language } from "../api";
 import { formatNumber } from "../format";
 import type { Translate } from "../i18n";
-import { POINT_CLASSES } from "../scene/classes";
 import type { Picked } from "../scene/pick";
 import { icons, kindIcon } from "./icons";
 import { controls } from "./theme";
@@ -85,7 +84,7 @@ export class InfoPanel extends LitElement {
         </dl>
         ${properties.length > 0
           ? html`<h3>${t("info.attributes")}</h3>
-              <dl>${properties.map(([name, value]) => html`<dt>${this.label(name)}</dt><dd>${this.value(name, value)}</dd>`)}</dl>`
+              <dl>${properties.map(([name, value]) => html`<dt>${this.label(name)}</dt><dd>${typeof value === "number" ? formatNumber(value, language, Number.isInteger(value) ? 0 : 3) : String(value)}</dd>`)}</dl>`
           : nothing}
         ${geometricError === null
           ? nothing
@@ -96,18 +95,7 @@ export class InfoPanel extends LitElement {
   }
 
   private label(name: string): string {
-    const known: Attribute | undefined = this.picked.collection?.attributes.find((attribute) => attribute.name === name);
-    if (name === "classification") return this.t("info.class");
-    if (name === "intensity") return this.t("display.intensity");
-    return known?.title ?? name;
-  }
-
-  private value(name: string, value: string | number | boolean): string {
-    if (name === "classification") {
-      const known = POINT_CLASSES.find(({ code }) => code === value);
-      return known ? `${known.title[this.language]} (${known.code})` : String(value);
-    }
-    return typeof value === "number" ? formatNumber(value, this.language, Number.isInteger(value) ? 0 : 3) : String(value);
+    return this.picked.collection?.attributes.find((attribute) => attribute.name === name)?.title ?? name;
   }
 
   private send(name: string): void {

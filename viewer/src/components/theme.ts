@@ -8,8 +8,8 @@ export type Theme = "light" | "dark";
 const THEME_STORE = "tim.theme";
 
 export const GROUND: Readonly<Record<Theme, GroundColours>> = {
-  light: { globe: "#dbe2e8", grid: "#c4ced7" },
-  dark: { globe: "#222a32", grid: "#34414d" },
+  light: { globe: "#dde4ea", grid: "#cfd8df" },
+  dark: { globe: "#212930", grid: "#2e3943" },
 };
 
 export function firstTheme(): Theme {
@@ -35,6 +35,7 @@ export const palette = css`
     --on-accent: #ffffff;
     --danger: #b3261e;
     --danger-soft: #fdecea;
+    --selected: #ffffff;
     --sky-high: #b9cfde;
     --sky-low: #eef3f6;
     --shadow: 0 1px 2px rgb(23 33 43 / 12%), 0 8px 24px rgb(23 33 43 / 12%);
@@ -54,6 +55,7 @@ export const palette = css`
     --on-accent: #0b1f23;
     --danger: #ff8a80;
     --danger-soft: #3a1f1e;
+    --selected: #3a4753;
     --sky-high: #0d1319;
     --sky-low: #26323d;
     --shadow: 0 1px 2px rgb(0 0 0 / 40%), 0 8px 24px rgb(0 0 0 / 40%);

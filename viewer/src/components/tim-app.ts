@@ -29,6 +29,7 @@ const NARROW = "(max-width: 720px)";
 export class TimApp extends LitElement {
   @property({ reflect: true }) theme: Theme = firstTheme();
   @state() private picked: Picked | null = null;
+  @state() private found: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   @state() private panelOpen = !matchMedia(NARROW).matches;
   @query(".map") private map!: HTMLElement;
   @query("tim-status-bar") private status!: StatusBar;
@@ -39,6 +40,8 @@ export class TimApp extends LitElement {
   private readonly session = new Session(this, (camera) => this.stage?.place(camera));
   private stage: Stage | null = null;
   private started!: Promise<void>;
+  /** Whether the first view has been chosen: by the link, or by going to what there is. */
+  private begun = false;
 
   /** For tests and screenshots: resolves when the page has started and every tile the present view needs is drawn. */
   async settled(): Promise<void> {
@@ -63,9 +66,7 @@ export class TimApp extends LitElement {
     canvas.addEventListener("keydown", (event) => this.keyPressed(event));
     canvas.addEventListener("pointerdown", () => canvas.focus());
     if (this.session.view.camera) this.stage.place(this.session.view.camera);
-    const loaded = await this.session.load();
-    await this.updateComplete;
-    if (loaded && !this.session.view.camera) this.goHome(0);
+    await this.session.load();
   }
 
   private makeStage(): Stage {
@@ -76,6 +77,7 @@ export class TimApp extends LitElement {
       scale: (metresPerPixel) => this.reportScale(metresPerPixel),
       cameraStopped: (camera) => session.change({ camera }, "replace"),
       picked: (found) => (this.picked = found),
+      propertiesFound: ({ id }, names) => (this.found = new Map(this.found).set(id, names)),
       tilesetFailed: ({ id, title }, reason) =>
         session.tell({ id: `tileset ${id}`, tone: "error", text: (t) => t("notice.tilesetFailed", { title, reason }), retry: () => this.retry(id) }),
       tilesFailed: ({ id, title }, count) =>
@@ -94,7 +96,10 @@ export class TimApp extends LitElement {
     document.documentElement.lang = view.language === "zh" ? "zh-CN" : "en";
     document.title = settings.title[view.language];
     this.stage?.canvas.setAttribute("aria-label", this.t("map.label"));
-    if (this.session.loaded) this.stage?.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
+    if (!this.session.loaded || !this.stage) return;
+    this.stage.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
+    if (!this.begun && !view.camera) this.goHome(0);
+    this.begun = true;
   }
 
   protected override render(): TemplateResult {
@@ -141,7 +146,7 @@ export class TimApp extends LitElement {
         @fly-to=${(event: CustomEvent<string>) => this.flyTo(event.detail)}
         @ask-key=${() => this.keyDialog.open()}></tim-layer-panel>
       <tim-display-panel
-        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")}
+        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")} .found=${this.found}
         @change-view=${(event: CustomEvent<{ patch: Partial<View>; history: "push" | "replace" }>) =>
           session.change(event.detail.patch, event.detail.history)}></tim-display-panel>
     </aside>`;

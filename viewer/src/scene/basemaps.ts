@@ -60,14 +60,14 @@ function serverMap(map: BaseMap, key: string): ImageryProvider {
   });
 }
 
-function grid({ grid: line }: GroundColours): ImageryProvider {
+function grid({ globe, grid: line }: GroundColours): ImageryProvider {
   return new GridImageryProvider({
     tilingScheme: new GeographicTilingScheme(),
     cells: 2,
     color: Color.fromCssColorString(line),
     glowColor: Color.TRANSPARENT,
     glowWidth: 0,
-    backgroundColor: Color.TRANSPARENT,
+    backgroundColor: Color.fromCssColorString(globe),
     tileWidth: 256,
     tileHeight: 256,
     canvasSize: 256,

@@ -3,11 +3,13 @@
 import { Cesium3DTileset, Resource, type Scene } from "cesium";
 import type { Collection } from "../api";
 import type { View } from "../state";
-import { PointDrawing } from "./points";
+import { PointDrawing, propertyNames } from "./points";
 
 export interface LayerEvents {
   /** Tiles waiting or being read, over all layers. */
   progress(pending: number): void;
+  /** The properties that the points of a collection carry. */
+  propertiesFound(collection: Collection, names: ReadonlySet<string>): void;
   tilesetFailed(collection: Collection, reason: string): void;
   tilesFailed(collection: Collection, count: number): void;
 }
@@ -89,9 +91,18 @@ export class Layers {
       this.report();
     });
     tileset.tileFailed.addEventListener(() => this.events.tilesFailed(collection, ++layer.failures));
+    if (points) tileset.tileLoad.addEventListener(({ content }: { content: unknown }) => this.inspect(layer, propertyNames(content)));
     this.scene.primitives.add(tileset);
     this.loaded.set(collection.id, layer);
     if (this.view) this.draw(layer, this.view);
+  }
+
+  private inspect(layer: Layer, names: readonly string[]): void {
+    const { points } = layer;
+    if (!points || names.every((name) => points.properties.has(name))) return;
+    points.properties = new Set([...points.properties, ...names]);
+    if (this.view) points.apply(this.view);
+    this.events.propertiesFound(layer.collection, points.properties);
   }
 
   private draw(layer: Layer, view: View): void {

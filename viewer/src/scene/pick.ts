@@ -1,6 +1,7 @@
-// What is under a pixel: the place, the collection, and whatever properties the tile stores there.
+// What is under a pixel: the place, the collection, and the properties of the feature there. Values per point cannot be read back
+// (CesiumJS picks property tables, not property attributes).
 
-import { Cartographic, Cesium3DTileFeature, Cesium3DTileset, Cartesian2, type Cartesian3, Math as CesiumMath, type MetadataClass, type Scene } from "cesium";
+import { Cartographic, Cesium3DTileFeature, Cesium3DTileset, type Cartesian2, type Cartesian3, Math as CesiumMath, type Scene } from "cesium";
 import type { Collection } from "../api";
 import type { Layers } from "./layers";
 
@@ -33,8 +34,8 @@ export function pickAt(scene: Scene, pixel: Cartesian2, layers: Layers): Picked 
   const place = placeAt(scene, pixel);
   const tileset = tilesetOf(hit);
   const collection = tileset ? layers.collectionOf(tileset) : null;
-  if (!tileset || !collection) return { place, collection: null, properties: [], geometricError: null };
-  const properties = hit instanceof Cesium3DTileFeature ? featureProperties(hit) : attributesAt(scene, pixel, tileset);
+  if (!collection) return { place, collection: null, properties: [], geometricError: null };
+  const properties = hit instanceof Cesium3DTileFeature ? featureProperties(hit) : [];
   return { place, collection, properties, geometricError: geometricErrorOf(hit) };
 }
 
@@ -49,32 +50,6 @@ function featureProperties(feature: Cesium3DTileFeature): Picked["properties"] {
     const value: unknown = feature.getProperty(id);
     return isPlain(value) ? [[id, value] as const] : [];
   });
-}
-
-/** Values stored per vertex or in a texture: read back from the drawn pixel, one small pass per property. */
-function attributesAt(scene: Scene, near: Cartesian2, tileset: Cesium3DTileset): Picked["properties"] {
-  const pixel = exactPixel(scene, near, tileset);
-  const schema = pixel ? scene.pickMetadataSchema(pixel) : undefined;
-  if (!pixel || !schema) return [];
-  const classes = schema.classes as Readonly<Record<string, MetadataClass>>;
-  return Object.entries(classes).flatMap(([className, { properties }]) =>
-    Object.keys(properties as object).flatMap((name) => {
-      const value: unknown = scene.pickMetadata(pixel, schema.id, className, name);
-      return isPlain(value) ? [[name, value] as const] : [];
-    }),
-  );
-}
-
-/** A point may lie beside the pixel that was clicked; its values can only be read on it. */
-function exactPixel(scene: Scene, near: Cartesian2, tileset: Cesium3DTileset): Cartesian2 | null {
-  const steps = [0, -1, 1, -2, 2];
-  for (const dy of steps) {
-    for (const dx of steps) {
-      const pixel = new Cartesian2(near.x + dx, near.y + dy);
-      if (tilesetOf(scene.pick(pixel, 1, 1)) === tileset) return pixel;
-    }
-  }
-  return null;
 }
 
 function geometricErrorOf(hit: unknown): number | null {

@@ -1,6 +1,6 @@
 // The 3D view as one object: takes a view and the collections, draws them, and reports what the user does. Knows nothing of panels.
 
-import { CesiumWidget, Cartesian2, Cartesian3, Color, DirectionalLight, Globe, ScreenSpaceEventHandler, ScreenSpaceEventType } from "cesium";
+import { CesiumWidget, Credit, CreditDisplay, Cartesian2, Cartesian3, Color, DirectionalLight, Globe, ScreenSpaceEventHandler, ScreenSpaceEventType } from "cesium";
 import type { BaseMap, Box, Collection } from "../api";
 import type { CameraPlace, View } from "../state";
 import { type GroundColours, setBaseMap } from "./basemaps";
@@ -35,6 +35,7 @@ export class Stage {
     container: HTMLElement,
     private readonly events: StageEvents,
   ) {
+    CreditDisplay.cesiumCredit = new Credit("CesiumJS");
     this.widget = new CesiumWidget(container, {
       globe: new Globe(),
       baseLayer: false,
@@ -45,7 +46,9 @@ export class Stage {
       maximumRenderTimeChange: Infinity,
       showRenderLoopErrors: false,
       useBrowserRecommendedResolution: false,
+      // Attribution is the status line's; Cesium's own credits are drawn into nothing.
       creditContainer: document.createElement("div"),
+      creditViewport: document.createElement("div"),
       contextOptions: { webgl: { alpha: true } },
       msaaSamples: drawsInSoftware() ? 1 : 4,
     });
