@@ -233,7 +233,10 @@ def color_bits(source: LasSource) -> int:
 def _layout(header: Header) -> tuple[np.dtype[Any], dict[str, _Field]]:
     """The record type of a file and its attributes by name, in a fixed order."""
     layout = list(_LAYOUTS[header.point_format])
-    extra = [(f"extra:{i}", item.dtype, (item.components,)) for i, item in enumerate(header.extra)]
+    extra = [
+        (f"extra:{i}", item.dtype, (item.components,)) if item.components > 1 else (f"extra:{i}", item.dtype)
+        for i, item in enumerate(header.extra)
+    ]
     dtype = np.dtype(layout + extra)
     assert dtype.itemsize == header.point_size, "extra bytes fill the record"
     fields = [*_standard(header.point_format, {item[0] for item in layout})]
