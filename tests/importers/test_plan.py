@@ -28,7 +28,11 @@ def test_names_from_the_source(tmp_path: Path):
         ("both-meshes", "两者 (meshes)"),
         ("both-points", "两者 (points)"),
     }
+<<<<<<< HEAD
     with pytest.raises(UsageError, match=r"cannot be the name"):
+=======
+    with pytest.raises(UsageError, match="cannot be the name"):
+>>>>>>> engine
         make_plan([tmp_path], Options(dataset="武汉"))
 
 
@@ -86,8 +90,9 @@ def test_workspace_defaults(tmp_path: Path):
 
 
 def test_estimates_grow_with_size():
-    assert estimate("las", 2_000_000).seconds <= estimate("las", 20_000_000).seconds
-    assert estimate("osgb", 10).disk > 0
+    assert estimate("las", 2_000_000).seconds < estimate("las", 20_000_000).seconds
+    assert estimate("las", 100_000_000, 3_000_000) == estimate("las", 15_000_000, 3_000_000)
+    assert 0 < estimate("osgb", 10_000).disk < estimate("osgb", 20_000).disk
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def near(image: np.ndarray, colour: str) -> float:
     """The share of pixels close to a colour in hue (depth shading darkens)."""
     wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
     pixels = image.reshape(-1, 3).astype(float)
-    scale = pixels.max(axis=1, keepdims=True).clip(1) / wanted.max()
+    scale = (pixels.max(axis=1, keepdims=True) / wanted.max()).clip(0.75)
     return float((np.abs(pixels - wanted * scale).max(axis=1) < 14).mean())
 
 
@@ -240,12 +240,10 @@ def test_a_link_brings_the_same_view_elsewhere(browser: Browser, stub: Stub) -> 
         with open_viewer(browser, link, locale="en-GB") as other:
             other.wait_ready()
             assert other.state == state
-            assert changed(mine, other.pixels()) < 0.01
+            assert changed(mine, other.pixels()) < 0.02
             assert other.problems == []
         page.go_back()
         one.wait_ready()
-        assert one.state["base"] == "natural-earth"
-        page.go_back()
         assert "base" not in one.state
         page.go_back()
         assert "on" not in one.state

@@ -176,6 +176,7 @@ class PointBuilder:
         top = Cell(0, 0)
         return {
             "scheme": "implicit-octree", "refine": "ADD", "root_box": root.box(top, job.frame), "root_error": root.error(top, job.frame),
+            "asset_extras": {"attributes": _together(result.output["attributes"] for result in results["sort"])},
         }  # fmt: skip
 
 
@@ -309,9 +310,38 @@ def _sort(job: Job, spec: Mapping[str, Any]) -> ShardResult:
     cells["prefix"], cells["count"] = coarse[firsts], np.diff(firsts, append=count)
     output = {
         "scratch": [name], "sources": [ref.key], "count": count, "cells": base64.b64encode(cells.tobytes()).decode("ascii"),
-        "root": spec["root"], "layout": spec["layout"],
+        "root": spec["root"], "layout": spec["layout"], "attributes": _describe({k: c[:count] for k, c in columns.items() if k not in _AXES}),
     }  # fmt: skip
     return ShardResult((), output, {"read": spec["count"], "left_out": spec["count"] - count}, problems)
+
+
+def _describe(columns: Columns) -> dict[str, Any]:
+    """What a viewer offers to colour by: the range of each attribute of one number, and the values of classes."""
+    found: dict[str, Any] = {}
+    for name, column in columns.items():
+        if name == "rgb" or column.ndim > 1 or not len(column):
+            found[name] = {}
+            continue
+        found[name] = {"minimum": column.min().item(), "maximum": column.max().item()}
+        if name == "classification":
+            found[name]["values"] = np.flatnonzero(np.bincount(column)).tolist()
+    return found
+
+
+def _together(described: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The attributes of all parts as one description each, in the order of the first part."""
+    all_: dict[str, dict[str, Any]] = {}
+    for part in described:
+        for name, one in part.items():
+            if not one:
+                all_.setdefault(name, {})
+                continue
+            known = all_.setdefault(name, dict(one))
+            for key, choose in (("minimum", min), ("maximum", max)):
+                known[key] = choose(known.get(key, one[key]), one[key])
+            if "values" in one:
+                known["values"] = sorted({*known.get("values", ()), *one["values"]})
+    return [{"name": name, **one} for name, one in all_.items()]
 
 
 def _beyond(batch: Points, low: F64, high: F64) -> bool:
@@ -376,11 +406,12 @@ class _Grower:
         self.rules = Octree(self.root.depth, settings["tile_points"])
         self.compression: content.Compression = settings["compression"]
         self.tiles: list[TileEntry] = []
+        self.order: NDArray[np.intp] | None = None
 
     def run(self) -> ShardResult:
         """Do the shard."""
         spec = self.shard.spec
-        columns = _gather(self.job.scratch, spec, self.layout)
+        columns, self.order = _gather(self.job.scratch, spec, self.layout)
         keys = columns["key"]
         fixed = {Cell(level, prefix): bool(grown) for level, prefix, grown in spec["fixed"]}
         candidates: list[NDArray[np.intp]] = []
@@ -401,8 +432,9 @@ class _Grower:
             return ShardResult(self.tiles, {}, self._counts())
         rows = np.concatenate(candidates)
         name = f"{_digest([self.shard.stage, spec])}.candidates"
+        given = self._given(rows)
         Spill(self.job.scratch / name, len(rows), self.layout).write(
-            {k: column.take(rows, axis=0) for k, column in columns.items()}
+            {k: column.take(rows if k == "key" else given, axis=0) for k, column in columns.items()}
         )
         output = {
             "scratch": [name], "sources": spec["sources"], "count": len(rows), "cells": cells, "root": spec["root"], "layout": spec["layout"],
@@ -412,15 +444,20 @@ class _Grower:
     def _counts(self) -> dict[str, int]:
         return {"points": sum(tile.counts["points"] for tile in self.tiles)}
 
+    def _given(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Rows in key order to rows as they came."""
+        return rows if self.order is None else self.order.take(rows)
+
     def _write(self, columns: Columns, node: octree.Node) -> None:
         """Put a node's tile into the sink; a node without points is a tile without content."""
         cell, frame = node.cell, self.job.frame
         at = morton.cell(cell.prefix, cell.level, self.root.depth)
         ref = None
         if len(node.rows):
-            x, y = (columns[axis].take(node.rows) for axis in "xy")
+            rows = self._given(node.rows)
+            x, y = (columns[axis].take(rows) for axis in "xy")
             path = content.path_order(x, y)
-            rows = node.rows.take(path)
+            rows = rows.take(path)
             attributes = {k: column.take(rows, axis=0) for k, column in columns.items() if k not in ("key", *_AXES)}
             tile = content.PointTile(
                 (x.take(path), y.take(path), columns["z"].take(rows)), self.root.origin, attributes
@@ -439,22 +476,24 @@ _FEW_RUNS = 6
 """So many sorted runs are merged faster than sorted again."""
 
 
-def _gather(scratch: Path, spec: Mapping[str, Any], layout: Mapping[str, tuple[str, int]]) -> Columns:
-    """The rows a shard takes of several spills as one, in key order; equal keys in the order of the files."""
+def _gather(
+    scratch: Path, spec: Mapping[str, Any], layout: Mapping[str, tuple[str, int]]
+) -> tuple[Columns, NDArray[np.intp] | None]:
+    """The rows a shard takes of several spills: their keys in order, all other columns as they came, and the order; ``None`` where they came in it.
+
+    Equal keys keep the order of the files.
+    """
     parts = [
         Spill(scratch / name, count, layout).read(low, high)
         for name, (count, low, high) in zip(spec["scratch"], spec["rows"], strict=True)
     ]
     if len(parts) == 1:
-        return parts[0]
-    columns: Columns = {}
-    order = None
-    for name in layout:  # the key comes first
-        joined = np.concatenate([part.pop(name) for part in parts])
-        if order is None:
-            order = np.argsort(joined, kind="stable") if len(parts) <= _FEW_RUNS else morton.order(joined)
-        columns[name] = joined.take(order, axis=0)
-    return columns
+        return parts[0], None
+    columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in layout}
+    keys = columns["key"]
+    order = np.argsort(keys, kind="stable") if len(parts) <= _FEW_RUNS else morton.order(keys)
+    columns["key"] = keys.take(order)
+    return columns, order
 
 
 def _runs(cells: Sequence[tuple[Cell, int]], most: int) -> Iterator[list[tuple[Cell, int]]]:

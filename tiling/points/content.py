@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling.spec import meshopt
 from tiling.spec.glb import Buffer, GlbWriter
 
 U8 = NDArray[np.uint8]
@@ -68,36 +69,24 @@ _STRIP = 1.5
 def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[Buffer]:
     """The glb of a tile as buffers. ``step``: metres of a lattice step."""
     writer = GlbWriter()
-    add = _add_compressed if compression == "meshopt" else _add_plain
-    low = [int(axis.min()) for axis in tile.position]
-    span = max(int(axis.max()) - least for axis, least in zip(tile.position, low, strict=True))
-    origin = [start + least for start, least in zip(tile.origin, low, strict=True)]
-    local = [axis - np.uint32(least) for axis, least in zip(tile.position, low, strict=True)]
-    attributes: dict[str, int] = {}
-    if span <= 0xFFFF:
-        attributes["POSITION"] = add(writer, np.stack([axis.astype("<u2") for axis in local]), bounds=True)
+    streams, origin = _positions(tile)
+    if not streams[0].exponential:
         writer.extension("KHR_mesh_quantization", required=True)
-    else:
-        exponent = max(0, span.bit_length() - 24)
-        middle = _MIDDLE if span >= _MIDDLE else 0
-        mantissas = np.stack([_mantissa(axis, exponent, middle) for axis in local])
-        attributes["POSITION"] = _add_integers(writer, mantissas, exponent, compression)
-        origin = [start + (middle << exponent) for start in origin]
     properties: dict[str, Any] = {}
     semantics: dict[str, Any] = {}
     for name, column in tile.columns.items():
         if name == "rgb":
-            attributes["COLOR_0"] = add(writer, column.view(np.uint8).reshape(-1, 4).T, normalized=True)
+            streams.append(_Stream("COLOR_0", _LINEAR[column.view(np.uint8).reshape(-1, 4)].T, normalized=True))
             continue
         stored, offset = _storable(column)
-        rows = np.ascontiguousarray(stored.reshape(len(stored), -1).T)
-        semantic = f"_{name.upper()}"
-        attributes[semantic] = add(writer, rows)
-        properties[name] = {"type": _TYPES[len(rows) - 1], "componentType": _STORED[rows.dtype.str[1:]]}
-        semantics[name] = {"attribute": semantic}
-        if offset is not None:
-            semantics[name]["offset"] = offset
-    primitive: dict[str, Any] = {"attributes": attributes, "mode": 0}
+        stream = _Stream(f"_{name.upper()}", np.ascontiguousarray(stored.reshape(len(stored), -1).T))
+        streams.append(stream)
+        properties[name] = {"type": _TYPES[len(stream.rows) - 1], "componentType": _STORED[stream.rows.dtype.str[1:]]}
+        semantics[name] = (
+            {"attribute": stream.semantic} if offset is None else {"attribute": stream.semantic, "offset": offset}
+        )
+    add = _add_compressed if compression == "meshopt" else _add_plain
+    primitive: dict[str, Any] = {"attributes": add(writer, streams), "mode": 0}
     if properties:
         writer.extension("EXT_structural_metadata")
         writer.json["extensions"] = {
@@ -112,6 +101,54 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
     return writer.chunks()
 
 
+_SRGB = np.arange(256) / 255
+_LINEAR = np.rint(255 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)).astype(np.uint8)
+"""sRGB bytes of the source to the linear light that glTF means by COLOR_0 (glTF 2.0 §3.7.2.1, IEC 61966-2-1); 255 of alpha stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """One vertex attribute."""
+
+    semantic: str
+    rows: NDArray[Any]
+    """[components, n]: each a component of all vertices."""
+    normalized: bool = False
+    bounded: bool = False
+    """Whether the accessor says smallest and largest."""
+    exponential: bool = False
+    """Whether ``rows`` are int32 as the EXPONENTIAL filter has them: 8 bits of exponent, 24 of mantissa."""
+
+
+def _positions(tile: PointTile) -> tuple[list[_Stream], list[int]]:
+    """The stream of positions, alone in a list, and the origin they count from, in lattice steps in the frame."""
+    low = [int(axis.min()) for axis in tile.position]
+    span = max(int(axis.max()) - least for axis, least in zip(tile.position, low, strict=True))
+    origin = [start + least for start, least in zip(tile.origin, low, strict=True)]
+    local = [axis - np.uint32(least) for axis, least in zip(tile.position, low, strict=True)]
+    if span <= 0xFFFF:
+        return [_Stream("POSITION", np.stack([axis.astype("<u2") for axis in local]), bounded=True)], origin
+    exponent = max(0, span.bit_length() - 24)
+    middle = _MIDDLE if span >= _MIDDLE else 0
+    packed = [_mantissa(axis, exponent, middle) & np.int32(0xFFFFFF) | np.int32(exponent << 24) for axis in local]
+    return [_Stream("POSITION", np.stack(packed), bounded=True, exponential=True)], [
+        start + (middle << exponent) for start in origin
+    ]
+
+
+def _mantissa(axis: U32, exponent: int, middle: int) -> NDArray[np.int32]:
+    """Steps from a tile's lower corner to signed 24-bit integers, rounded to ``2**exponent`` steps, ``middle`` taken off."""
+    if exponent:
+        axis = np.minimum((axis + np.uint32(1 << exponent >> 1)) >> np.uint32(exponent), np.uint32(2 * _MIDDLE - 1))
+    return axis.view(np.int32) - np.int32(middle)
+
+
+def _floats(packed: NDArray[np.int32]) -> NDArray[np.float32]:
+    """What the EXPONENTIAL filter makes of int32[n]."""
+    floats: NDArray[np.float32] = np.ldexp((packed << 8 >> 8).astype("<f4"), packed >> 24)
+    return floats
+
+
 def _storable(column: NDArray[Any]) -> tuple[NDArray[Any], float | None]:
     """A column in a type glTF has for vertices, and what to add to it.
 
@@ -124,30 +161,30 @@ def _storable(column: NDArray[Any]) -> tuple[NDArray[Any], float | None]:
     return (column.astype(np.float64) - offset).astype("<f4"), offset
 
 
-def _add_plain(writer: GlbWriter, rows: NDArray[Any], *, normalized: bool = False, bounds: bool = False) -> int:
-    return writer.vertices(np.ascontiguousarray(rows.T), normalized=normalized, bounds=bounds)
+def _add_plain(writer: GlbWriter, streams: Sequence[_Stream]) -> dict[str, int]:
+    """Accessors of uncompressed streams by semantic."""
+    return {
+        s.semantic: writer.vertices(
+            np.ascontiguousarray((_floats(s.rows) if s.exponential else s.rows).T),
+            normalized=s.normalized,
+            bounds=s.bounded,
+        )
+        for s in streams
+    }
 
 
-def _add_compressed(writer: GlbWriter, rows: NDArray[Any], *, normalized: bool = False, bounds: bool = False) -> int:
-    """rows: [components, n], each a component of all vertices."""
-    limits = (rows.min(axis=1).tolist(), rows.max(axis=1).tolist()) if bounds else None
-    return writer.encoded_vertices(_lanes(rows), rows.dtype.str[1:], len(rows), normalized=normalized, bounds=limits)
-
-
-def _mantissa(axis: U32, exponent: int, middle: int) -> NDArray[np.int32]:
-    """Steps from a tile's lower corner to signed 24-bit integers, rounded to ``2**exponent`` steps, ``middle`` taken off."""
-    if exponent:
-        axis = np.minimum((axis + np.uint32(1 << exponent >> 1)) >> np.uint32(exponent), np.uint32(2 * _MIDDLE - 1))
-    return axis.view(np.int32) - np.int32(middle)
-
-
-def _add_integers(writer: GlbWriter, rows: NDArray[np.int32], exponent: int, compression: Compression) -> int:
-    """Positions as float32 ``rows * 2**exponent``."""
-    if compression == "none":
-        return writer.vertices(np.ldexp(rows.T.astype("<f4"), exponent), bounds=True)
-    low, high = ([float(v << exponent) for v in edge.tolist()] for edge in (rows.min(axis=1), rows.max(axis=1)))
-    packed = rows & np.int32(0xFFFFFF) | np.int32(exponent << 24)
-    return writer.encoded_vertices(_lanes(packed), "f4", 3, bounds=(low, high), exponential=True)
+def _add_compressed(writer: GlbWriter, streams: Sequence[_Stream]) -> dict[str, int]:
+    """Accessors of streams compressed with EXT_meshopt_compression by semantic."""
+    lanes = [_lanes(stream.rows) for stream in streams]
+    out: dict[str, int] = {}
+    for s, stream_lanes, encoded in zip(streams, lanes, meshopt.encode_streams(lanes), strict=True):
+        values = _floats(s.rows) if s.exponential else s.rows
+        low_high = [values.min(axis=1).tolist(), values.max(axis=1).tolist()] if s.bounded else None
+        out[s.semantic] = writer.encoded_vertices(
+            encoded, len(stream_lanes), s.rows.shape[1], "f4" if s.exponential else s.rows.dtype.str[1:], len(s.rows),
+            normalized=s.normalized, bounds=(low_high[0], low_high[1]) if low_high else None, exponential=s.exponential,
+        )  # fmt: skip
+    return out
 
 
 def _lanes(rows: NDArray[Any]) -> U8:

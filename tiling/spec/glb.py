@@ -90,18 +90,14 @@ class GlbWriter:
         return self._accessor(view, rows, TYPES[rows.shape[1] - 1], normalized, bounds)
 
     def encoded_vertices(
-        self, lanes: NDArray[np.uint8], component: str, width: int, *, normalized: bool = False,
+        self, encoded: bytes, stride: int, count: int, component: str, width: int, *, normalized: bool = False,
         bounds: tuple[Sequence[float], Sequence[float]] | None = None, exponential: bool = False,
     ) -> int:  # fmt: skip
-        """An accessor over vertices given byte by byte, stored with EXT_meshopt_compression.
+        """An accessor over ``count`` vertices of ``width`` components (``"u2"``, …), already encoded as EXT_meshopt_compression has it.
 
-        lanes: uint8[stride, n], the bytes of a vertex of ``width`` components (``"u2"``, …) and padding to a multiple of 4.
-        ``exponential``: the bytes are int32 for the extension's EXPONENTIAL filter and decode to ``"f4"``.
+        ``exponential``: what is encoded is int32 for the extension's EXPONENTIAL filter and decodes to ``"f4"``.
         """
-        stride, count = lanes.shape
-        view = self._compressed(
-            meshopt.encode_lanes(lanes, count), count, stride, "EXPONENTIAL" if exponential else None
-        )
+        view = self._compressed(encoded, count, stride, "EXPONENTIAL" if exponential else None)
         item: dict[str, Any] = {
             "bufferView": view, "componentType": COMPONENT_TYPES[component], "count": count, "type": TYPES[width - 1],
         }  # fmt: skip

@@ -10,6 +10,8 @@ Everything is done for the whole buffer at once: a group is two 64-bit words, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,24 +33,32 @@ def block_vertices(stride: int) -> int:
 
 def encode_vertex_buffer(values: U8) -> bytes:
     """uint8[n, stride] to the encoded stream; stride a multiple of 4, at most 256."""
-    count = len(values)
-    return encode_lanes(np.ascontiguousarray(values.T), count)
+    return encode_streams([np.ascontiguousarray(values.T)])[0]
 
 
-def encode_lanes(lanes: U8, count: int) -> bytes:
-    """uint8[stride, count], one row for each byte of the vertex, to the encoded stream."""
-    stride = len(lanes)
-    if stride % 4 or not 0 < stride <= 256:
-        raise ValueError(f"a stride of {stride} bytes cannot be encoded")
-    tail = bytes(max(0, _TAIL - stride)) + (lanes[:, 0].tobytes() if count else bytes(stride))
+def encode_streams(streams: Sequence[U8]) -> list[bytes]:
+    """Several buffers of the same vertices at once, which costs little more than one.
+
+    streams: uint8[stride, n] each, one row for each byte of the vertex; strides as for :func:`encode_vertex_buffer`, with the same
+    :func:`block_vertices`.
+    """
+    strides, count = [len(lanes) for lanes in streams], streams[0].shape[1]
+    if any(stride % 4 or not 0 < stride <= 256 for stride in strides):
+        raise ValueError(f"strides of {strides} bytes cannot be encoded")
+    (per_block,) = {block_vertices(stride) for stride in strides}
+    tails = [
+        bytes(max(0, _TAIL - len(lanes))) + (lanes[:, 0].tobytes() if count else bytes(len(lanes))) for lanes in streams
+    ]
     if not count:
-        return bytes([_HEADER]) + tail
-    live = [k for k in range(stride) if (lanes[k] != lanes[k, 0]).any()]
-    per_block = block_vertices(stride)
+        return [bytes([_HEADER]) + tail for tail in tails]
+    lanes = streams[0] if len(streams) == 1 else np.concatenate(streams)
+    live = np.flatnonzero((lanes != lanes[:, :1]).any(axis=1))
     deltas = np.zeros((len(live), -(-count // per_block) * per_block), np.uint8)
-    for row, k in enumerate(live):
+    for row, k in enumerate(live.tolist()):
         _zigzag_deltas(lanes[k], deltas[row, 1:count])
-    return b"".join([bytes([_HEADER]), _blocks(deltas, live, stride, count, per_block).data, tail])
+    out, edges = _blocks(deltas, live, strides, count, per_block)
+    pieces = zip(edges, edges[1:], tails, strict=False)
+    return [b"".join([bytes([_HEADER]), out[start:end].data, tail]) for start, end, tail in pieces]
 
 
 def _zigzag_deltas(lane: U8, out: U8) -> None:
@@ -59,8 +69,14 @@ def _zigzag_deltas(lane: U8, out: U8) -> None:
     np.bitwise_xor(out, sign, out=out)
 
 
-def _blocks(deltas: U8, live: list[int], stride: int, count: int, per_block: int) -> U8:
-    """All blocks of a stream. deltas: uint8[len(live), blocks * per_block], zero where there is no vertex."""
+def _blocks(
+    deltas: U8, live: NDArray[np.intp], strides: Sequence[int], count: int, per_block: int
+) -> tuple[U8, list[int]]:
+    """All blocks of all streams, and where each stream begins and the last ends.
+
+    deltas: uint8[len(live), blocks * per_block], zero where there is no vertex; ``live``: which bytes of the vertex they are, counted
+    through all streams. All others never change and have headers only.
+    """
     groups = per_block // _GROUP
     header = -(-groups // 4)
     blocks = deltas.shape[1] // per_block
@@ -68,33 +84,42 @@ def _blocks(deltas: U8, live: list[int], stride: int, count: int, per_block: int
     words = deltas.view(np.uint64).reshape(*shape, 2)
     over3, over15 = deltas >= 3, deltas >= 15
     size2, size4 = _count(over3) + 4, _count(over15) + 8
-    mode = np.where(np.minimum(size2, size4) >= 16, 3, np.where(size2 <= size4, 1, 2)).astype(np.uint8)
+    mode = (np.minimum(size2, size4) < 16).view(np.uint8)
+    mode = 3 - mode - (mode & (size2 <= size4))
     mode[(words[..., 0] | words[..., 1]) == 0] = 0
 
-    # Sizes in the order of the stream: block, byte of the vertex, then its header and its groups. Their running sum says where
-    # everything goes.
-    sizes = np.zeros((blocks, stride, 1 + groups), np.int64)
+    # Sizes by byte of the vertex, block, and then its header and its groups. In the order of the stream, which is by block first,
+    # their running sum says where everything goes.
+    sizes = np.zeros((sum(strides), blocks, 1 + groups), np.int32)
     sizes[:, :, 0] = header
-    sizes[-1, :, 0] = -(-(count - (blocks - 1) * per_block) // (4 * _GROUP))
+    sizes[:, -1, 0] = -(-(count - (blocks - 1) * per_block) // (4 * _GROUP))
     group_sizes = np.where(mode == 1, size2, np.where(mode == 2, size4, (mode == 3) * np.uint8(_GROUP)))
-    sizes[:, live, 1:] = group_sizes.reshape(len(live), blocks, groups).transpose(1, 0, 2)
-    ends = np.cumsum(sizes).reshape(sizes.shape)
-    starts = ends - sizes
-    out = np.zeros(int(ends[-1, -1, -1]) + _GROUP, np.uint8)  # room for the last window
-    at = np.ascontiguousarray(starts[:, live, 1:].transpose(1, 0, 2)).reshape(shape)
+    sizes[live, :, 1:] = group_sizes.reshape(len(live), blocks, groups)
+    starts = np.empty_like(sizes)
+    edges = [0]
+    first_lane = 0
+    for stride in strides:
+        lanes = slice(first_lane, first_lane + stride)
+        in_order = np.ascontiguousarray(sizes[lanes].transpose(1, 0, 2))
+        ends = np.cumsum(in_order, dtype=np.int32).reshape(in_order.shape) + np.int32(edges[-1])
+        starts[lanes] = (ends - in_order).transpose(1, 0, 2)
+        edges.append(int(ends[-1, -1, -1]))
+        first_lane += stride
+    out = np.zeros(edges[-1] + _GROUP, np.uint8)  # room for the last window
 
     quads = np.zeros((len(live), blocks, header, 4), np.uint8)
     quads.reshape(len(live), blocks, header * 4)[:, :, :groups] = mode.reshape(len(live), blocks, groups)
     bits = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
+    head = starts[live, :, 0]
     for byte in range(header):
-        whole = slice(None) if byte < sizes[-1, 0, 0] else slice(0, -1)
-        out[starts[whole, live, 0].T + byte] = bits[:, whole, byte]
-    starts_flat, modes, values = at.reshape(-1), mode.reshape(-1), deltas.reshape(-1).view(_SIXTEEN)
+        whole = slice(None) if byte < sizes[0, -1, 0] else slice(0, -1)
+        out[head[:, whole] + byte] = bits[:, whole, byte]
+    at, modes, values = starts[live, :, 1:].reshape(-1), mode.reshape(-1), deltas.reshape(-1).view(_SIXTEEN)
     plain = np.flatnonzero(modes == 3)
-    _windows(out, _GROUP)[starts_flat[plain]] = values.take(plain).view(np.uint8).reshape(-1, _GROUP)
+    _windows(out, _GROUP)[at[plain]] = values.take(plain).view(np.uint8).reshape(-1, _GROUP)
     for kind, over, packed in ((1, over3, _pack2), (2, over15, _pack4)):
         chosen = np.flatnonzero(modes == kind)
-        group, where = values.take(chosen).view(np.uint8).reshape(-1, _GROUP), starts_flat[chosen]
+        group, where = values.take(chosen).view(np.uint8).reshape(-1, _GROUP), at[chosen]
         short = packed(group)
         _windows(out, short.shape[1])[where] = short
         flags = over.reshape(-1).view(_SIXTEEN).take(chosen).view(np.bool_)
@@ -103,7 +128,7 @@ def _blocks(deltas: U8, live: list[int], stride: int, count: int, per_block: int
         # The large values of a group follow its packed ones; less those of the groups before, they simply count on.
         first = where + short.shape[1] - (np.cumsum(many, dtype=np.int64) - many)
         out[first.take(large >> 4) + np.arange(len(large))] = group.reshape(-1).take(large)
-    return out[:-_GROUP]
+    return out, edges
 
 
 def _windows(out: U8, width: int) -> U8:

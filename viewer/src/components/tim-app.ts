@@ -288,8 +288,8 @@ export class TimApp extends LitElement {
         top: 14px;
         right: 14px;
         width: min(320px, calc(100% - 28px));
+        display: flex;
         max-height: calc(100% - 28px);
-        overflow: auto;
       }
       tim-notices {
         position: absolute;
