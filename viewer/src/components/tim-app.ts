@@ -242,6 +242,7 @@ export class TimApp extends LitElement {
         inset: 0;
         display: grid;
         grid-template-rows: auto minmax(0, 1fr) auto;
+        grid-template-columns: minmax(0, 1fr);
         overflow: hidden;
         background: var(--surface);
         color: var(--text);
