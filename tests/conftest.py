@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SCHEMAS = REAL_DATA.with_name("schemas")
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +22,24 @@ def real_data() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail("the real data sets (../shared/data) are absent, and CI must have them")
     pytest.skip("the real data sets (../shared/data) are absent")
+
+
+@pytest.fixture(scope="session")
+def schemas() -> Path:
+    """The folder of the JSON schemas of 3D Tiles 1.1; tests that need it skip where it is absent, and fail there in CI."""
+    if SCHEMAS.is_dir():
+        return SCHEMAS
+    if os.environ.get("CI") == "true":
+        pytest.fail("the 3D Tiles schemas (../shared/schemas) are absent, and CI must have them")
+    pytest.skip("the 3D Tiles schemas (../shared/schemas) are absent")
+
+
+@pytest.fixture
+def shared_tmp() -> Iterator[Path]:
+    """A new folder that other users may enter, for tests that give up root's rights to meet a read-only file."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for item in [folder, *folder.rglob("*")]:
+        item.chmod(0o755)
+    shutil.rmtree(folder)

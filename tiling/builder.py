@@ -64,7 +64,7 @@ class Job:
     settings: Mapping[str, Any]
     """JSON values; defaults filled in by the builder's ``settings``."""
     scratch: Path
-    """A folder of this job's own for data between stages; gone after publishing."""
+    """A folder of this job's own for data between stages; gone after publishing. Builders never delete what another shard wrote there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,12 @@ class Shard:
     name: str
     """Readable and unique in its stage: ``lone-star.copc.laz/0``."""
     spec: Mapping[str, Any]
-    """JSON values. Together with job frame, settings and builder version it determines the result."""
+    """JSON values. Together with job frame, settings and builder version it determines the result.
+
+    Two names are the engine's. ``source`` (a source key) or ``sources`` (several): the shard is built again when one of these changes; without
+    either it depends on all sources of the job. ``scratch``: names of what it reads in ``Job.scratch``; without it, all that earlier stages wrote.
+    A shard that names one ``source`` may fail alone: the source is quarantined in part, the rest goes on.
+    """
     cost: float = 1.0
     """Relative weight, for progress and for starting the heaviest first."""
 
@@ -86,7 +91,8 @@ class ShardResult:
 
     tiles: Sequence[TileEntry] = ()
     output: Mapping[str, Any] = field(default_factory=dict)
-    """For later stages: file names in scratch, histograms, …; JSON values."""
+    """For later stages: histograms, sizes, …; JSON values. ``scratch`` lists the files or folders this shard wrote in ``Job.scratch``, relative
+    with ``/``: where they are gone and a later stage needs them, the engine does the shard again."""
     counts: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[tuple[str, Mapping[str, Any]]] = ()
     """Message codes and fields of what was quarantined or left out."""
@@ -110,7 +116,7 @@ class Builder(Protocol):
     """Every setting with its default."""
 
     def plan(self, job: Job, stage: str, done: Mapping[str, Sequence[ShardResult]]) -> Iterator[Shard]:
-        """The shards of one stage; ``done`` holds the results of the earlier stages, in plan order."""
+        """The shards of one stage; ``done`` holds the results of the earlier stages, in plan order. Never reads scratch: it may be gone."""
 
     def build(self, job: Job, shard: Shard, sink: TileSink) -> ShardResult:
         """Do one shard, in any process. Idempotent: what a killed attempt left is overwritten, never trusted."""
@@ -120,3 +126,6 @@ class Builder(Protocol):
 
         Raises TilingError where counts in and out differ: nothing is lost silently.
         """
+
+    def tileset(self, job: Job, results: Mapping[str, Sequence[ShardResult]]) -> Mapping[str, Any]:
+        """What the root page says besides the tiles: fields of ``tiling.archive.TilesetInfo`` other than frame and sequence."""

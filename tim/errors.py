@@ -102,14 +102,21 @@ class AccessError(TimError):
 
 def language_from_environment() -> Language:
     """``TIM_LANG`` if set, otherwise the locale: ``zh`` for any Chinese locale, else ``en``."""
-    chosen = os.environ.get("TIM_LANG") or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    chosen = (
+        os.environ.get("TIM_LANG")
+        or os.environ.get("LC_ALL")
+        or os.environ.get("LC_MESSAGES")
+        or os.environ.get("LANG")
+        or ""
+    )
     return "zh" if chosen.lower().startswith("zh") else "en"
 
 
 def render(code: str, fields: Mapping[str, Any], language: Language | None = None) -> str:
     """The message of ``code`` with its help, in one language; the environment's where none is given.
 
-    An unknown code or a missing field still gives readable text: an error about an error helps nobody.
+    A field may be an error itself; it is rendered in the same language. An unknown code or a missing field still gives readable text: an
+    error about an error helps nobody.
     """
     entry = catalogue(code.split(".", 1)[0]).get(code.split(".", 1)[-1])
     if entry is None:
@@ -118,7 +125,18 @@ def render(code: str, fields: Mapping[str, Any], language: Language | None = Non
     text = entry[language]
     if help_text := entry.get(f"{language}_help"):
         text = f"{text} {help_text}" if language == "en" else text + help_text
-    return text.format_map(_Fields(fields))
+    inner = {
+        name: render(value.code, value.fields, language)
+        for name, value in fields.items()
+        if isinstance(value, TimError)
+    }
+    return text.format_map(_Fields({**fields, **inner}))
+
+
+def is_warning(code: str) -> bool:
+    """Whether a message only asks for attention (``severity = "warning"`` in its catalogue): nothing was left out because of it."""
+    entry = catalogue(code.split(".", 1)[0]).get(code.split(".", 1)[-1], {})
+    return entry.get("severity") == "warning"
 
 
 class _Fields(dict[str, Any]):
@@ -128,9 +146,9 @@ class _Fields(dict[str, Any]):
 
 @cache
 def catalogue(room: str) -> dict[str, dict[str, str]]:
-    """The messages of one room: ``{code without room: {"en", "en_help", "zh", "zh_help"}}``; empty where there is none."""
+    """The messages of one room: ``{code without room: {"en", "en_help", "zh", "zh_help"[, "severity"]}}``; empty where there is none."""
     try:
         text = resources.files("tim").joinpath("messages", f"{room}.toml").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return {}
     return tomllib.loads(text)

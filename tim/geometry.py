@@ -23,7 +23,7 @@ class Points:
     """A batch of points, integer-scaled as LAS stores them: native = raw * scale + offset."""
 
     raw: I32
-    """int32[n, 3], contiguous: scaled coordinates, east, north, up."""
+    """int32[n, 3], any strides: scaled coordinates, east, north, up."""
     scale: F64
     """float64[3]: native units per step."""
     offset: F64

@@ -7,7 +7,7 @@ Every source reads lazily and holds no more than one part, node, window or block
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -56,11 +56,11 @@ def fingerprint(path: Path, pattern: str = "*") -> Fingerprint:
             mtime = max(mtime, stat.st_mtime_ns)
         return Fingerprint(size, mtime, digest.hexdigest())
     stat = path.stat()
-    with path.open("rb") as file:
-        digest.update(file.read(_SAMPLE))
+    with path.open("rb") as stream:
+        digest.update(stream.read(_SAMPLE))
         if stat.st_size > _SAMPLE:
-            file.seek(max(_SAMPLE, stat.st_size - _SAMPLE))
-            digest.update(file.read(_SAMPLE))
+            stream.seek(max(_SAMPLE, stat.st_size - _SAMPLE))
+            digest.update(stream.read(_SAMPLE))
     return Fingerprint(stat.st_size, stat.st_mtime_ns, digest.hexdigest())
 
 
@@ -126,8 +126,8 @@ class PointSource(Protocol):
     def parts(self, target: int) -> list[Part]:
         """Cut into runs of about ``target`` points, together every point exactly once, at boundaries cheap to seek to."""
 
-    def read(self, part: Part) -> Iterator[Points]:
-        """The points of one part in batches of at most a million, in file order.
+    def read(self, part: Part, attributes: Collection[str] | None = None) -> Iterator[Points]:
+        """The points of one part in batches of at most a million, in file order, with the named attributes (all by default).
 
         Raises CorruptSource where the file ends early or does not decode, naming file and point index.
         """
@@ -166,8 +166,15 @@ class MeshTree(Protocol):
 
     place: Place
 
+    @property
+    def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Native lower and upper corner, about; finer levels may reach beyond it."""
+
     def roots(self) -> list[NodeRef]:
         """The files nobody links to, sorted by path."""
+
+    def files(self) -> list[tuple[NodeRef, int]]:
+        """Every file with its size in bytes, sorted by path: what a build is planned from without reading any."""
 
     def load(self, ref: NodeRef) -> list[MeshNode]:
         """The nodes of one file, in file order: one per level-of-detail switch, so that siblings refine apart.

@@ -1,6 +1,7 @@
 """Closed formulas on the WGS 84 ellipsoid: geodetic to geocentric and back.
 
-Forward: OGP Guidance Note 7-2, method 9602. Back: Bowring (1985) start and two Newton steps, below 1 nm for heights within ±1,000 km.
+Forward: OGP Guidance Note 7-2, method 9602. Back: Bowring (1985) start and two Newton steps, below 1 nm for heights
+within ±1,000 km.
 """
 
 from __future__ import annotations

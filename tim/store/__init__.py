@@ -19,7 +19,7 @@ class Put:
 
     object: ObjectRecord
     if_version: int | None = None
-    """The version number the writer has seen; Conflict where it is no longer the current one."""
+    """The version number the writer has seen, 0 for none; Conflict where it is no longer current or others would be replaced as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class Retire:
 
     tim_id: UUID
     valid_to: str | None = None
+    """When it ended in the real world; ``None`` where it is taken back altogether."""
     if_version: int | None = None
+    scenario: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,13 @@ class Changeset:
     """One atomic step of a dataset's history."""
 
     dataset: str
-    """Slug; the dataset must exist."""
+    """Slug; the dataset must exist, unless :attr:`make` makes it."""
     operations: Iterable[Operation]
     """Consumed once, streamed: a changeset may be far larger than memory."""
     author: str = ""
     reason: str = ""
+    make: Dataset | None = None
+    """A dataset to make first, as ``put_dataset`` does, in the same step: it is there with its content or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,9 @@ class ObjectStore(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     @property
     def seq(self) -> int:
@@ -169,14 +175,14 @@ class ObjectStore(Protocol):
     def datasets(self) -> list[Dataset]:
         """All, by slug."""
 
-    def sources(self, dataset: str) -> list[SourceRef]:
-        """The dataset's bulk sources, by key."""
+    def sources(self, dataset: str, seq: int | None = None) -> list[SourceRef]:
+        """The dataset's bulk sources by key, now or as they were at a sequence number."""
 
     def apply(self, changeset: Changeset) -> Applied:
         """Do all of it or nothing. Raises Conflict, StoreError; WorkspaceError where the disk is full or read-only."""
 
-    def get(self, tim_id: UUID, as_of: AsOf | None = None) -> ObjectVersion | None:
-        """One object."""
+    def get(self, tim_id: UUID, as_of: AsOf | None = None, scenario: str = "") -> ObjectVersion | None:
+        """One object as it is at a moment, on the common line or in a scenario."""
 
     def history(self, tim_id: UUID) -> list[ObjectVersion]:
         """All versions, oldest first."""
@@ -189,3 +195,9 @@ class ObjectStore(Protocol):
 
     def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
         """Changesets, newest first."""
+
+    def put_blob(self, data: bytes | memoryview) -> str:
+        """Keep bytes by their content (geometry of objects); blake2b-256 hex. Within a changeset's operations, a part of it."""
+
+    def get_blob(self, content: str) -> bytes | None:
+        """The bytes of a content hash; ``None`` where they are not here."""

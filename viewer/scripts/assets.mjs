@@ -12,6 +12,7 @@ for (const part of [
   "Assets/Textures/NaturalEarthII",
   "Assets/approximateTerrainHeights.json",
   "Assets/IAU2006_XYS",
+  "Assets/Images/ion-credit.png",
   "Workers",
   "ThirdParty/Workers",
   ...readdirSync(join(from, "ThirdParty")).filter((name) => name.endsWith(".wasm")).map((name) => `ThirdParty/${name}`),

@@ -1,0 +1,5 @@
+"""``python -m cli`` is ``tim``."""
+
+from cli import main
+
+main()

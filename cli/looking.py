@@ -1,0 +1,160 @@
+"""``tim info``, ``tim log``, ``tim doctor``: what is there, what happened, what this machine can do."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib import metadata, util
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.output import DEFAULT_WORKSPACE, Json, Workspace, emit, say, table
+from cli.text import number, size, tr
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        "info", help=tr("What the workspace holds, or one dataset in detail.", "工作空间里有什么,或某个数据集的详情。")
+    )(info)
+    app.command("log", help=tr("Changesets and snapshots, newest first.", "变更集与快照,最新在前。"))(log)
+    app.command("doctor", help=tr("What this machine has and what is missing.", "检查本机环境。"))(doctor)
+
+
+def info(
+    dataset: Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))] = "",
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    json: Json = False,
+) -> None:
+    """What the workspace holds."""
+    from tiling.archive import Archive
+    from tim.workspace import Workspace as Folder
+
+    folder = Folder.open(Path(workspace))
+    with folder.store() as store:
+        chosen = [store.dataset(dataset)] if dataset else store.datasets()
+        archive = Archive(folder.archive_root)
+        records: list[dict[str, Any]] = []
+        for item in chosen:
+            sources = store.sources(item.slug)
+            snapshot = archive.latest(item.slug)
+            records.append({
+                "dataset": item.slug, "title": item.title, "kind": item.kind, "uid": str(item.uid), "private": item.private,
+                "frame": item.frame.record(), "objects": store.count(item.slug), "quarantined": folder.quarantine.count(item.slug),
+                "sources": [{"key": s.key, "format": s.format, "count": s.count, "bytes": s.fingerprint.size, "box": s.box,
+                             "place": s.place.report()} for s in sources],
+                "snapshot": snapshot and {"seq": snapshot.seq, "hash": snapshot.hash, "created": snapshot.created, "tiles": snapshot.tiles,
+                                          "bytes": snapshot.bytes, "counts": dict(snapshot.counts)},
+            })  # fmt: skip
+    if json:
+        emit({"workspace": str(folder.path.resolve()), "datasets": records})
+        return
+    table(
+        tr("Datasets", "数据集"),
+        [tr("name", "名称"), tr("title", "标题"), tr("kind", "类型"), tr("sources", "数据源"), tr("objects", "对象"),
+         tr("tiles", "瓦片"), tr("size", "大小"), tr("snapshot", "快照"), tr("quarantined", "隔离")],
+        [(r["dataset"], r["title"], r["kind"], len(r["sources"]), number(r["objects"]),
+          number(r["snapshot"] and r["snapshot"]["tiles"]), size(r["snapshot"]["bytes"]) if r["snapshot"] else None,
+          f"@{r['snapshot']['seq']} {r['snapshot']['hash'][:12]}" if r["snapshot"] else None, r["quarantined"] or None) for r in records],
+    )  # fmt: skip
+    if dataset:
+        for source in records[0]["sources"]:
+            say("")
+            print_place(source["key"], source["place"])
+
+
+def print_place(name: str, report: dict[str, Any]) -> None:
+    """The placing report of one source, for people."""
+    say(tr(f"Place of {name or 'the source'}", f"{name or '数据源'} 的坐标定位"))
+    language = tr("en", "zh")
+    for step in report["steps"]:
+        say("  " + step["text"][language])
+    for warning in report["warnings"]:
+        say("  ! " + warning["text"][language])
+
+
+def log(
+    dataset: Annotated[str, typer.Argument(help=tr("Only this dataset.", "只看此数据集。"))] = "",
+    limit: Annotated[int, typer.Option(help=tr("Lines at most.", "最多行数。"))] = 50,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Changesets of the object store and snapshots of the tiles."""
+    from tiling.archive import Archive
+    from tim.workspace import Workspace as Folder
+
+    folder = Folder.open(Path(workspace))
+    with folder.store() as store:
+        slugs = [store.dataset(dataset).slug] if dataset else [d.slug for d in store.datasets()]
+        changes = list(store.log(dataset or None, limit))
+    archive = Archive(folder.archive_root)
+    snapshots = sorted((s for slug in slugs for s in archive.snapshots(slug)), key=lambda s: -s.seq)[:limit]
+    if json:
+        emit({
+            "changesets": [{"seq": c.seq, "parent": c.parent, "hash": c.hash, "dataset": c.dataset, "author": c.author, "reason": c.reason,
+                            "time": c.time, "counts": dict(c.counts)} for c in changes],
+            "snapshots": [{"seq": s.seq, "dataset": s.dataset, "hash": s.hash, "store_seq": s.store_seq, "created": s.created,
+                           "tiles": s.tiles, "bytes": s.bytes, "counts": dict(s.counts)} for s in snapshots],
+        })  # fmt: skip
+        return
+    table(
+        tr("Changesets", "变更集"),
+        ["seq", tr("time", "时间"), tr("dataset", "数据集"), tr("reason", "原因"), tr("counts", "计数"), "hash"],
+        [
+            (c.seq, c.time, c.dataset, c.reason, ", ".join(f"{k} {v:,}" for k, v in c.counts.items() if v), c.hash[:12])
+            for c in changes
+        ],
+    )
+    table(
+        tr("Snapshots", "快照"),
+        ["seq", tr("time", "时间"), tr("dataset", "数据集"), tr("tiles", "瓦片"), tr("size", "大小"), "hash"],
+        [(s.seq, s.created, s.dataset, number(s.tiles), size(s.bytes), s.hash[:12]) for s in snapshots],
+    )
+
+
+def doctor(workspace: Workspace = DEFAULT_WORKSPACE, json: Json = False) -> int:
+    """What this machine can do; exit code 1 where something needed is missing."""
+    from tim.place import files
+    from tim.workspace import Workspace as Folder
+
+    checks: list[tuple[str, bool, bool, str]] = []
+
+    def check(name: str, ok: bool, detail: str, needed: bool = True) -> None:
+        checks.append((name, ok, needed, detail))
+
+    check("Python", sys.version_info >= (3, 11), sys.version.split()[0])
+    for name in ("numpy", "pyproj", "laspy", "lazrs", "pillow", "fastapi", "uvicorn"):
+        try:
+            check(name, True, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            check(name, False, "pip install tim-engine")
+    check(
+        "uvloop",
+        util.find_spec("uvloop") is not None,
+        tr("faster serving; not on Windows", "服务更快;Windows 上没有"),
+        needed=False,
+    )
+    check("dask", util.find_spec("distributed") is not None, "pip install 'tim-engine[dask]'", needed=False)
+    viewer = Path(__file__).resolve().parents[1] / "server" / "static" / "index.html"
+    check(tr("viewer", "浏览器端"), viewer.is_file(), "" if viewer.is_file() else "make viewer", needed=False)
+    grid = files.find(("egm96_15.gtx", "us_nga_egm96_15.tif"))
+    check("EGM96", grid is not None, grid.path if grid else "TIM_DATUM_DIR=… egm96_15.gtx", needed=False)
+    free = shutil.disk_usage(Path.cwd()).free
+    check(tr("free disk", "可用磁盘"), free > 1e9, size(free))
+    if (Path(workspace) / "workspace.json").exists():
+        folder = Folder.open(Path(workspace))
+        check(tr("workspace", "工作空间"), True, str(folder.path))
+    good = all(ok for _, ok, needed, _ in checks if needed)
+    if json:
+        emit(
+            {
+                "ok": good,
+                "checks": [{"name": n, "ok": ok, "needed": needed, "detail": d} for n, ok, needed, d in checks],
+            }
+        )
+    else:
+        table("", [tr("what", "项目"), "", tr("detail", "说明")],
+              [(n, "✓" if ok else ("✗" if needed else "–"), d) for n, ok, needed, d in checks])  # fmt: skip
+    return 0 if good else 1

@@ -1,0 +1,184 @@
+"""``tim tile``, ``tim validate``, ``tim export``, ``tim rollback``: from the model to 3D Tiles and their versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.importing import Overwrite, Workers
+from cli.output import DEFAULT_WORKSPACE, Json, Quiet, Workspace, emit, outcome, say, table, tell_problems
+from cli.text import number, size, tr
+from tim.errors import TimError, render
+
+Seq = Annotated[
+    int | None, typer.Option("--seq", help=tr("Snapshot number; the newest if left out.", "快照序号,缺省为最新。"))
+]
+ISSUES = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        "tile",
+        help=tr(
+            "Build 3D Tiles for what changed; run again to resume.", "为有变化的数据构建 3D Tiles;再次运行即续传。"
+        ),
+    )(tile)
+    app.command(
+        "validate",
+        help=tr("Check tiles: structure, containment, errors, place.", "检查瓦片:结构、包含关系、误差、位置。"),
+    )(validate)
+    app.command(
+        "export",
+        help=tr(
+            "Write a dataset as a folder (or .3tz) for any web server.", "导出为任意 Web 服务器可用的目录(或 .3tz)。"
+        ),
+    )(export)
+    app.command(
+        "rollback", help=tr("Show an earlier snapshot again, as a new one.", "把较早的快照作为新快照重新发布。")
+    )(rollback)
+
+
+def tile(
+    datasets: Annotated[
+        list[str] | None, typer.Argument(help=tr("Datasets; all if left out.", "数据集,缺省为全部。"))
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    workers: Workers = None,
+    dask: Annotated[str | None, typer.Option(help=tr("Address of a Dask scheduler.", "Dask 调度器地址。"))] = None,
+    attributes: Annotated[
+        str | None, typer.Option(help=tr("Point attributes to carry, by commas.", "随点携带的属性,逗号分隔。"))
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Tile datasets, one after another; one that fails does not stop the others."""
+    from cli.progress import bar
+    from tiling import engine
+    from tim.workspace import Workspace as Folder
+
+    folder = Folder.open(Path(workspace))
+    with folder.store() as store:
+        slugs = [store.dataset(slug).slug for slug in datasets] if datasets else [d.slug for d in store.datasets()]
+    settings = {"attributes": [a.strip() for a in attributes.split(",") if a.strip()]} if attributes else {}
+    executor = engine.DaskExecutor(dask) if dask else None
+    records: list[dict[str, Any]] = []
+    failure: TimError | None = None
+    code = 0
+    for slug in slugs:
+        try:
+            with bar(quiet=quiet or json) as listen:
+                report = engine.tile(
+                    folder, slug, workers=workers, executor=executor, progress=listen, settings=settings
+                )
+        except TimError as error:
+            if len(slugs) == 1:
+                raise
+            say(f"{slug}: {tr('error', '错误')} [{error.code}] {render(error.code, error.fields)}")
+            records.append({"dataset": slug, "error": error.record()})
+            failure = failure or error
+            continue
+        records.append(report.record())
+        code = max(code, outcome(report.problems))
+        if not json:
+            tell(report)
+    if json:
+        emit({"datasets": records})
+    return failure.exit_code if failure is not None else code
+
+
+def tell(report: Any) -> None:
+    """What one dataset's tiling did, for people."""
+    snapshot = report.snapshot
+    counts = "  ".join(f"{number(value)} {name}" for name, value in snapshot.counts.items())
+    done = (
+        tr("up to date", "已是最新")
+        if report.up_to_date
+        else f"{report.shards_built} {tr('shards built', '个分片已构建')}, {report.shards_reused} {tr('reused', '个复用')}, {report.seconds:.1f} s"
+    )
+    say(
+        f"{report.dataset}: {number(snapshot.tiles)} {tr('tiles', '个瓦片')}, {size(snapshot.bytes)}, {counts}  [{done}]"
+    )
+    say(f"  {tr('snapshot', '快照')} @{snapshot.seq} {snapshot.hash}")
+    tell_problems(report.problems)
+
+
+def validate(
+    target: Annotated[
+        str, typer.Argument(help=tr("A folder, a tileset.json, or a dataset.", "目录、tileset.json 或数据集。"))
+    ],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    seq: Seq = None,
+    json: Json = False,
+) -> int:
+    """Check tiles; exit code 1 where there are errors."""
+    from tiling.validate import Archived
+    from tiling.validate import validate as run
+    from tim.workspace import Workspace as Folder
+
+    path = Path(target)
+    if path.exists():
+        report = run(path)
+    else:
+        folder = Folder.open(Path(workspace))
+        with folder.store() as store:
+            slug = store.dataset(target).slug
+        report = run(Archived(folder.archive_root, slug, seq))
+    if json:
+        emit(report.record())
+        return 0 if report.ok else 1
+    for issue in [*report.errors, *report.warnings][:ISSUES]:
+        say(
+            f"{tr('error', '错误') if issue.severity == 'error' else tr('warning', '警告')} [validate.{issue.code}] {issue.text()}"
+        )
+    counted = ("tiles", "contents", "points", "triangles")
+    words = (tr("tiles", "瓦片"), tr("contents", "内容"), tr("points", "点"), tr("triangles", "三角形"))
+    table("", [*words, tr("errors", "错误"), tr("warnings", "警告")],
+          [(*(number(report.counts.get(name, 0)) for name in counted), number(len(report.errors)), number(len(report.warnings)))])  # fmt: skip
+    return 0 if report.ok else 1
+
+
+def export(
+    dataset: Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))],
+    out: Annotated[Path, typer.Argument(help=tr("Folder, or a file ending in .3tz.", "目录,或以 .3tz 结尾的文件。"))],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    seq: Seq = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write a dataset as plain files."""
+    from tiling.archive import Archive
+    from tim.workspace import Workspace as Folder
+
+    folder = Folder.open(Path(workspace))
+    with folder.store() as store:
+        slug = store.dataset(dataset).slug
+    report = Archive(folder.archive_root).export(slug, out, seq, overwrite=overwrite)
+    if json:
+        emit({"out": str(out), "files": report.files, "bytes": report.bytes})
+    else:
+        say(f"{out}: {number(report.files)} {tr('files', '个文件')}, {size(report.bytes)}")
+
+
+def rollback(
+    dataset: Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))],
+    seq: Annotated[
+        int, typer.Argument(help=tr("Snapshot to show again; `tim log` lists them.", "要恢复的快照序号,见 `tim log`。"))
+    ],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Publish an earlier snapshot again; nothing is lost, rolling back is a new snapshot itself."""
+    from tiling.archive import Archive
+    from tim.workspace import Workspace as Folder
+
+    folder = Folder.open(Path(workspace))
+    with folder.store() as store:
+        slug = store.dataset(dataset).slug
+    snapshot = Archive(folder.archive_root).rollback(slug, seq)
+    if json:
+        emit({"dataset": slug, "seq": snapshot.seq, "hash": snapshot.hash})
+    else:
+        say(f"{slug}: @{seq} → @{snapshot.seq}  {snapshot.hash}")

@@ -1,0 +1,131 @@
+"""What lies at a place: a file or a folder, walked once, every delivery claimed by the format that knows it.
+
+A folder that is one delivery is claimed whole; what else lies inside it is still offered to the other formats, so that a point cloud
+next to a mesh production is not overlooked. Everything that is not claimed is counted.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from importers import FORMATS, Probe, importer
+from tim.errors import SourceError
+from tim.model import Rejected
+
+_SYSTEM = {"thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "__macosx", "lost+found", "@eadir"}
+_MISSES = 3
+"""Inside a claimed folder a file suffix is offered to another format until it said no this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What was found, in a fixed order."""
+
+    probes: tuple[Probe, ...]
+    rejected: tuple[Rejected, ...]
+    """Files of unknown type by suffix, folders that cannot be read, links that lead in circles."""
+
+
+def probe(path: Path, key: str = "") -> Inventory:
+    """Walk ``path``. Source keys are relative to it; ``key`` is put before them. A file's key is its name.
+
+    Raises SourceError ``import.no-such-path``, and ``import.nothing-found`` where no file or folder is of a known format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise SourceError("import.no-such-path", path=str(path))
+    walk = _Walk()
+    walk.place(path.absolute(), _join(key, path.name) if path.is_file() else key)
+    if not walk.probes:
+        seen = ", ".join(f"{suffix or '-'} ({count})" for suffix, (count, _) in sorted(walk.unknown.items())) or "-"
+        raise SourceError("import.nothing-found", path=str(path), seen=seen, formats=", ".join(FORMATS))
+    unknown = [
+        Rejected(example, "import.unknown-type", {"suffix": suffix or "-", "count": count, "example": example})
+        for suffix, (count, example) in sorted(walk.unknown.items())
+    ]
+    return Inventory(tuple(walk.probes), tuple(walk.rejected + unknown))
+
+
+@dataclass(slots=True)
+class _Walk:
+    probes: list[Probe] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Suffix to how many and the first of them."""
+    folders: set[tuple[int, int]] = field(default_factory=set)
+    """Folders walked, by device and inode."""
+
+    def place(self, path: Path, key: str) -> None:
+        if path.is_dir():
+            self.folder(path, key)
+        elif not self.claim(path, key, list(FORMATS)):
+            count, example = self.unknown.get(path.suffix.lower(), (0, key))
+            self.unknown[path.suffix.lower()] = (count + 1, example)
+
+    def folder(self, path: Path, key: str, inside: str = "", misses: dict[tuple[str, str], int] | None = None) -> None:
+        """``inside`` is the format that has claimed a folder around this one."""
+        try:
+            stat = path.stat()
+            entries = sorted(os.listdir(path))  # noqa: PTH208
+        except OSError as error:
+            self.rejected.append(
+                Rejected(
+                    key or path.name,
+                    "import.folder-unreadable",
+                    {"path": key or str(path), "reason": error.strerror or ""},
+                )
+            )
+            return
+        if (stat.st_dev, stat.st_ino) in self.folders:
+            self.rejected.append(Rejected(key, "import.folder-twice", {"path": key}))
+            return
+        self.folders.add((stat.st_dev, stat.st_ino))
+        if not inside and (inside := self.claim(path, key, list(FORMATS))):
+            misses = {}
+        for name in self.visible(entries, key):
+            child, child_key = path / name, _join(key, name)
+            if child.is_dir():
+                self.folder(child, child_key, inside, misses)
+            elif misses is None:
+                self.place(child, child_key)
+            else:
+                self.others(child, child_key, inside, misses)
+
+    def others(self, path: Path, key: str, inside: str, misses: dict[tuple[str, str], int]) -> None:
+        for format_name in FORMATS:
+            kind = (format_name, path.suffix.lower())
+            if format_name != inside and misses.get(kind, 0) < _MISSES and not self.claim(path, key, [format_name]):
+                misses[kind] = misses.get(kind, 0) + 1
+
+    def claim(self, path: Path, key: str, formats: list[str]) -> str:
+        """The first format that knows it; empty where none does."""
+        for format_name in formats:
+            found = importer(format_name).probe(path, key)
+            if found:
+                self.probes += [replace(one, uri=str(Path(one.uri).absolute())) for one in found]
+                return format_name
+        return ""
+
+    def visible(self, names: list[str], key: str) -> Iterator[str]:
+        for name in names:
+            if name.startswith(".") or name.lower() in _SYSTEM:
+                continue
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                shown = os.fsencode(name).decode("gb18030", "replace")
+                self.rejected.append(
+                    Rejected(_join(key, shown), "import.name-undecodable", {"name": _join(key, shown)})
+                )
+                continue
+            yield name
+
+
+def _join(key: str, name: str) -> str:
+    # Composed form: the same disk read on another system gives the same keys.
+    name = unicodedata.normalize("NFC", name)
+    return f"{key}/{name}" if key else name

@@ -1,0 +1,222 @@
+"""The OGC API below ``/api``, by FastAPI: landing, conformance, collections, snapshots, the viewer's settings, base maps.
+
+All links are relative to the request, so they hold behind any gateway and path prefix, and no header a client sends can bend them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+
+from server.basemap import BaseMap, fetch
+from server.catalog import Catalog
+from server.docs import page as docs_page
+from server.docs import tile_paths
+from server.errors import body_of, headers_of, report, status_of
+from server.negotiate import credential
+from tiling.archive import Snapshot
+from tim import __version__
+from tim.errors import TimError, UsageError
+from tim.model import Dataset
+from tim.sources import SourceRef
+
+CONFORMANCE = [
+    "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/landing-page",
+    "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/json",
+    "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
+    "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/json",
+]
+"""Not ``oas30``: our description is OpenAPI 3.1."""
+CRS84H = "http://www.opengis.net/def/crs/OGC/0/CRS84h"
+_REL = "http://www.opengis.net/def/rel/ogc/1.0/"
+Json = dict[str, Any]
+
+
+def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_maps: Sequence[BaseMap]) -> FastAPI:
+    """The application below ``/api`` and ``/basemap``, and ``/healthz``."""
+    api = FastAPI(
+        title="TIM engine", version=__version__, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, servers=[{"url": ".."}],
+        redirect_slashes=False,
+        description="Territory information as 3D Tiles, with identity. 国土空间信息模型服务。",
+    )  # fmt: skip
+    maps = {base_map.id: base_map for base_map in base_maps}
+
+    @api.get("/api", summary="Landing page", tags=["OGC API Common"])
+    async def landing(request: Request) -> Json:
+        up = _up(request)
+        return {
+            "title": title["en"], "titles": dict(title), "description": api.description,
+            "links": [
+                _link("self", f"{up}api", "application/json", "This document"),
+                _link("service-desc", f"{up}api/openapi.json", "application/vnd.oai.openapi+json;version=3.1", "OpenAPI description"),
+                _link("service-doc", f"{up}api/docs", "text/html", "Documentation"),
+                *(_link(rel, f"{up}api/conformance", "application/json", "Conformance") for rel in ("conformance", f"{_REL}conformance")),
+                *(_link(rel, f"{up}api/collections", "application/json", "Collections") for rel in ("data", f"{_REL}data")),
+            ],
+        }  # fmt: skip
+
+    @api.get("/api/conformance", summary="Conformance classes", tags=["OGC API Common"])
+    async def conformance() -> Json:
+        return {"conformsTo": CONFORMANCE}
+
+    @api.get(
+        "/api/collections", summary="What there is: public datasets, and those the key opens", tags=["OGC API Common"]
+    )
+    async def collections(request: Request) -> Json:
+        await catalog.ensure(live=True)
+        secret, up = _secret(request), _up(request)
+        shown = [d for d in catalog.datasets.values() if not d.private or catalog.guard.visible(d.slug, secret)]
+        sources = await catalog.sources([d.slug for d in shown])
+        return {
+            "collections": [_collection(catalog, d, sources[d.slug], up) for d in shown],
+            "links": [_link("self", f"{up}api/collections", "application/json", "This document")],
+        }
+
+    @api.get("/api/collections/{dataset}", summary="One dataset", tags=["OGC API Common"])
+    async def collection(dataset: str, request: Request) -> Json:
+        await catalog.ensure(live=True)
+        record = catalog.authorize(dataset, _secret(request), None)
+        return _collection(catalog, record, (await catalog.sources([dataset]))[dataset], _up(request))
+
+    @api.get("/api/collections/{dataset}/snapshots", summary="Its published states, newest first", tags=["Tiles"])
+    async def snapshots(dataset: str, request: Request) -> Json:
+        await catalog.ensure(live=True)
+        catalog.authorize(dataset, _secret(request), None)
+        up = _up(request)
+        return {
+            "snapshots": [
+                {
+                    **_snapshot(s),
+                    "tileset": f"tiles/{dataset}/@{s.seq}/tileset.json",
+                    "links": [_tiles(f"{up}tiles/{dataset}/@{s.seq}/tileset.json")],
+                }
+                for s in reversed(catalog.archive.snapshots(dataset))
+            ],
+            "links": [_link("self", f"{up}api/collections/{dataset}/snapshots", "application/json", "This document")],
+        }
+
+    @api.get("/api/viewer", summary="Settings of the viewer", tags=["Viewer"])
+    async def viewer() -> Json:
+        return {
+            "title": dict(title), "version": __version__, "defaultLanguage": language,
+            "baseMaps": [base_map.public() for base_map in base_maps],
+        }  # fmt: skip
+
+    @api.get(
+        "/basemap/{base_map}/{z}/{x}/{y}", summary="An image of a base map", tags=["Viewer"], response_class=Response
+    )
+    def base_map_image(base_map: str, z: int, x: int, y: int) -> Response:
+        if base_map not in maps:
+            raise UsageError("server.no-base-map", id=base_map)
+        data, media = fetch(maps[base_map], z, x, y)
+        return Response(data, media_type=media, headers={"cache-control": "public, max-age=604800"})
+
+    @api.get("/healthz", summary="Whether the server answers", tags=["Service"])
+    async def healthz() -> Json:
+        return {"status": "ok", "version": __version__}
+
+    @api.get("/api/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(
+            docs_page(api.openapi()),
+            headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"},
+        )
+
+    _describe_tiles(api)
+    _answer_errors(api)
+    return api
+
+
+def _collection(catalog: Catalog, dataset: Dataset, sources: Sequence[SourceRef], up: str) -> Json:
+    slug = dataset.slug
+    snapshot = catalog.archive.latest(slug)
+    links = [_link("self", f"{up}api/collections/{slug}", "application/json", "This collection")]
+    if snapshot is not None:
+        links.append(_tiles(f"{up}tiles/{slug}/tileset.json"))
+        links.append(_link("version-history", f"{up}api/collections/{slug}/snapshots", "application/json", "Snapshots"))
+    document: Json = {
+        "id": slug, "title": dataset.title, "description": str(dataset.settings.get("description", "")), "links": links,
+        "tim": {
+            "kind": dataset.kind, "private": dataset.private, "snapshot": None if snapshot is None else _snapshot(snapshot),
+            "attributes": _attributes(snapshot), "tileset": None if snapshot is None else f"tiles/{slug}/tileset.json",
+        },
+    }  # fmt: skip
+    boxes = [source.box for source in sources]
+    if boxes:
+        low = [min(box[i] for box in boxes) for i in range(3)]
+        high = [max(box[i] for box in boxes) for i in range(3, 6)]
+        document["extent"] = {"spatial": {"bbox": [[*low, *high]], "crs": CRS84H}}
+    return document
+
+
+def _attributes(snapshot: Snapshot | None) -> list[Json]:
+    return [{"title": a["name"], **a} for a in snapshot.attributes] if snapshot else []
+
+
+def _snapshot(snapshot: Snapshot) -> Json:
+    return {
+        "seq": snapshot.seq, "hash": snapshot.hash, "created": snapshot.created, "tiles": snapshot.tiles, "bytes": snapshot.bytes,
+        "counts": dict(snapshot.counts),
+    }  # fmt: skip
+
+
+def _link(rel: str, href: str, media: str, title: str) -> Json:
+    return {"rel": rel, "href": href, "type": media, "title": title}
+
+
+def _tiles(href: str) -> Json:
+    return _link("3d-tiles", href, "application/json", "3D Tiles 1.1")
+
+
+def _up(request: Request) -> str:
+    """From the request's URL to the server's root: ``../`` for each folder the path is below it."""
+    return "../" * (request.scope.get("asked", request.scope["path"]).count("/") - 1) or "./"
+
+
+def _secret(request: Request) -> str | None:
+    return credential(dict(request.scope["headers"]), request.scope["query_string"])
+
+
+def _describe_tiles(api: FastAPI) -> None:
+    made = api.openapi
+
+    def openapi() -> Json:
+        document = made()
+        document["paths"].update(tile_paths())
+        return document
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _answer_errors(api: FastAPI) -> None:
+    def answer(error: TimError, status: int = 0) -> Response:
+        status = status or status_of(error)
+        headers = {name.decode(): value.decode() for name, value in headers_of(error, status)}
+        return Response(body_of(error), status, headers)
+
+    @api.exception_handler(TimError)
+    async def refused(_: Request, error: TimError) -> Response:
+        return answer(error)
+
+    @api.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> Response:
+        return answer(TimError("server.internal", id=report(error)))
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return answer(UsageError("server.bad-parameter", name=str(first["loc"][-1]), reason=str(first["msg"])))
+
+    @api.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            return answer(UsageError("server.method", method=request.method))
+        if error.status_code == 404:
+            return answer(UsageError("server.no-path", path=request.scope["path"][:200]))
+        return answer(UsageError("server.refused", reason=str(error.detail)), error.status_code)

@@ -1,0 +1,91 @@
+"""A power cut at any moment: SIGKILL of ``tim import`` and ``tim tile``, run again, gives the snapshot of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.command import environment, ok
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is not known on Windows")
+KILLS = 20 if os.environ.get("TIM_SOAK") else 5
+"""Kills of each command, for each number of workers: 5 x 2 x 2 in every test run, 20 x 2 x 2 in the soak."""
+
+
+def test_killed_and_resumed_gives_the_same_snapshot(tmp_path: Path, real_data: Path):
+    sources = [real_data / "points/lone-star.copc.laz", real_data / "oblique/Data/Tile_+000_+013"]
+    shutil.copytree(sources[1], tmp_path / "oblique/Data/Tile_+000_+013")
+    shutil.copyfile(real_data / "oblique/metadata.xml", tmp_path / "oblique/metadata.xml")
+    imports = [
+        ("import", sources[0], "--crs", "EPSG:26912", "--vertical", "ellipsoid", "--dataset", "star"),
+        ("import", tmp_path / "oblique", "--vertical", "ellipsoid", "--dataset", "town"),
+    ]
+    undisturbed, took = run(tmp_path / "undisturbed", imports, 2)
+    dice = random.Random(20_26)
+    for workers in (1, 2):
+        workspace = tmp_path / f"killed-{workers}"
+        ok("init", workspace)
+        for command in imports:
+            for _ in range(KILLS // 2 + 1):
+                kill_after(dice.uniform(0.2, took["import"]), *command, "-w", workspace)
+            ok(*command, "-w", workspace)
+        for _ in range(KILLS):
+            kill_after(dice.uniform(0.3, took["tile"]), "tile", "-w", workspace, "--workers", str(workers))
+        ok("tile", "-w", workspace, "--workers", str(workers))
+        assert hashes(workspace) == undisturbed
+        for dataset in undisturbed:
+            ok("validate", dataset, "-w", workspace)
+        leftovers = [p.name for p in (workspace / "tiles").rglob("*") if p.suffix == ".part"]
+        assert leftovers == []
+
+
+def run(workspace: Path, imports: list[tuple[object, ...]], workers: int) -> tuple[dict[str, str], dict[str, float]]:
+    """An undisturbed run: snapshot hashes by dataset, and how long a command takes."""
+    ok("init", workspace)
+    started = time.monotonic()
+    for command in imports:
+        ok(*map(str, command), "-w", workspace)
+    imported = time.monotonic()
+    ok("tile", "-w", workspace, "--workers", str(workers))
+    return hashes(workspace), {"import": (imported - started) / len(imports), "tile": time.monotonic() - imported}
+
+
+def hashes(workspace: Path) -> dict[str, str]:
+    return {d["dataset"]: d["snapshot"]["hash"] for d in ok("info", "-w", workspace, "--json").json["datasets"]}
+
+
+def kill_after(seconds: float, *command: object) -> None:
+    """Start the command, SIGKILL its first process after a while, and see that no worker outlives it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", *map(str, command)],
+        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 20
+    while members(process.pid):
+        assert time.monotonic() < deadline, f"workers outlive their parent: {members(process.pid)}"
+        time.sleep(0.05)
+
+
+def members(group: int) -> list[int]:
+    """Live processes of a session."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == group and fields[0] != "Z":
+            found.append(int(entry.parent.name))
+    return found

@@ -1,0 +1,14 @@
+"""The engine: plans become shards, shards run anywhere, what is finished is never done twice, and the result is published at once.
+
+``tile`` is the verb; ``convert`` goes from files to a folder in one step. Executors say where shards run.
+"""
+
+from tiling.engine.convert import ConvertReport, convert
+from tiling.engine.executor import DaskExecutor, Executor, ProcessExecutor, SerialExecutor, default_workers
+from tiling.engine.progress import Listener, Progress
+from tiling.engine.run import TileReport, tile
+
+__all__ = [
+    "ConvertReport", "DaskExecutor", "Executor", "Listener", "ProcessExecutor", "Progress", "SerialExecutor", "TileReport", "convert",
+    "default_workers", "tile",
+]  # fmt: skip

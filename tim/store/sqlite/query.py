@@ -1,0 +1,181 @@
+"""Looking: filters to SQL, rows to records."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from tim.errors import UsageError
+from tim.model import Code, ObjectRecord, Relation, Representation, Stage
+from tim.place import Box3
+from tim.store import Filter, ObjectVersion, Page
+from tim.store.canonical import dumps, moment
+
+_INT64 = 1 << 63
+
+COLUMNS = """
+  o.tim_id, v.n, d.slug, o.layer, o.source_key, k.path, v.name, v.attributes,
+  v.west, v.south, v.bottom, v.east, v.north, v.top, v.stage, v.scenario, v.valid_from, v.valid_to,
+  (SELECT json_group_array(json_array(scheme, edition, value, valid_from, valid_to)) FROM code WHERE version = v.id),
+  (SELECT json_group_array(json_array(kind, hex(target), valid_from, valid_to, evidence)) FROM relation WHERE version = v.id),
+  (SELECT json_group_array(json_array(role, lod, format, content, json(properties))) FROM representation WHERE version = v.id),
+  v.seq_from, made.time, ended.time
+"""
+JOINS = """
+  CROSS JOIN class k ON k.id = v.class CROSS JOIN dataset d ON d.id = o.dataset
+  CROSS JOIN changeset made ON made.seq = v.seq_from LEFT JOIN changeset ended ON ended.seq = v.seq_to
+"""
+
+
+class Where:
+    """Conditions with their parameters, joined by *and*."""
+
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+        self.parameters: list[Any] = []
+
+    def add(self, condition: str, *parameters: Any) -> None:
+        """One more condition."""
+        self.conditions.append(condition)
+        self.parameters += parameters
+
+    @property
+    def sql(self) -> str:
+        """All of them."""
+        return " AND ".join(self.conditions) or "1"
+
+
+def in_force(where: Where, seq: int | None, valid: str) -> None:
+    """The versions that hold at a moment in both times; ``valid`` is a sort key, ``seq`` ``None`` for now."""
+    if seq is None:
+        where.add("v.seq_to IS NULL")
+    else:
+        where.add("v.seq_from <= ? AND (v.seq_to IS NULL OR v.seq_to > ?)", seq, seq)
+    where.add("v.valid_from <= ? AND v.valid_to > ?", valid, valid)
+
+
+def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int) -> Page:
+    """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
+    where = Where()
+    in_force(where, seq, valid)
+    where.add("v.scenario = ?", wanted.scenario)
+    if after is not None:
+        where.add("o.tim_id > ?", after.bytes)
+    if wanted.dataset is not None:
+        row = db.execute("SELECT id FROM dataset WHERE slug = ?", (wanted.dataset,)).fetchone()
+        if row is None:
+            raise no_dataset(db, wanted.dataset)
+        where.add("o.dataset = ?", row[0])
+    if wanted.class_id is not None:
+        path = wanted.class_id
+        where.add(
+            "v.class IN (SELECT id FROM class WHERE path = ? OR (path > ? AND path < ?))", path, f"{path}.", f"{path}/"
+        )
+    if wanted.stage is not None:
+        where.add("v.stage = ?", wanted.stage.value)
+    for name, value in wanted.attributes.items():
+        _attribute(where, name, value)
+    first = "object o CROSS JOIN version v ON v.object = o.id"
+    if wanted.box is not None:
+        _box(where, wanted.box)
+        first = "version v CROSS JOIN object o ON o.id = v.object"
+    if wanted.code is not None:
+        _code(where, wanted.code)
+        first = "version v CROSS JOIN object o ON o.id = v.object"
+    rows = db.execute(
+        f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset)"
+        f" FROM (SELECT v.id FROM {first} WHERE {where.sql} ORDER BY o.tim_id LIMIT ?) hit"
+        f" CROSS JOIN version v ON v.id = hit.id CROSS JOIN object o ON o.id = v.object {JOINS} ORDER BY o.tim_id",
+        [*where.parameters, limit + 1],
+    ).fetchall()
+    items = [version(row) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return Page(items, None)
+    return Page(items, cursor(rows[0][-1] if seq is None else seq, valid, items[-1].tim_id))
+
+
+def cursor(seq: int, valid: str, last: UUID) -> str:
+    """Where a page ended and what moment it showed."""
+    return f"{seq}_{valid}_{last.hex}"
+
+
+def read_cursor(text: str) -> tuple[int, str, UUID]:
+    """What :func:`cursor` wrote. Raises UsageError for anything else."""
+    try:
+        seq, valid, last = text.split("_")
+        if len(last) != 32:
+            raise ValueError(last)
+        return min(int(seq), _INT64 - 1), valid, UUID(last)
+    except ValueError:
+        raise UsageError("store.cursor", cursor=text) from None
+
+
+def version(row: tuple[Any, ...]) -> ObjectVersion:
+    """A row of :data:`COLUMNS`."""
+    (raw_id, n, slug, layer, key, path, name, attributes, west, south, bottom, east, north, top, stage, scenario, start, end,
+     codes, relations, representations, seq, made, ended) = row[:24]  # fmt: skip
+    tim_id = UUID(bytes=raw_id)
+    record = ObjectRecord(
+        source_key=key, class_id=path, name=name, layer=layer, attributes=json.loads(attributes),
+        box=None if west is None else (west, south, bottom, east, north, top),
+        stage=Stage(stage), scenario=scenario, valid_from=moment(start), valid_to=moment(end),
+        codes=() if codes == "[]" else tuple(Code(*c) for c in json.loads(codes)),
+        relations=() if relations == "[]" else tuple(
+            Relation(kind, UUID(target), since, until, evidence) for kind, target, since, until, evidence in json.loads(relations)
+        ),
+        representations=() if representations == "[]" else tuple(Representation(*r) for r in json.loads(representations)),
+        tim_id=tim_id,
+    )  # fmt: skip
+    return ObjectVersion(tim_id, n, slug, record, seq, made, ended)
+
+
+def no_dataset(db: sqlite3.Connection, slug: str) -> UsageError:
+    """The refusal that names the datasets there are."""
+    known = ", ".join(row[0] for row in db.execute("SELECT slug FROM dataset ORDER BY slug LIMIT 20"))
+    return UsageError("store.no-dataset", dataset=slug, known=known or "-")
+
+
+def _box(where: Where, box: Box3) -> None:
+    """Index candidates by float32, then the exact float64 test."""
+    west, south, bottom, east, north, top = map(float, box)
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    search = "SELECT id >> 1 FROM box_index WHERE west <= ? AND east >= ? AND south <= ? AND north >= ? AND bottom <= ? AND top >= ?"
+    candidates: list[float] = []
+    for low, high in spans:
+        candidates += [high, low, north, south, top, bottom]
+    where.add(f"v.id IN ({' UNION ALL '.join([search] * len(spans))})", *candidates)
+    where.add("v.south <= ? AND v.north >= ? AND v.bottom <= ? AND v.top >= ?", north, south, top, bottom)
+    meets = "CASE WHEN v.west <= v.east THEN v.west <= ? AND v.east >= ? ELSE v.west <= ? OR v.east >= ? END"
+    where.add(
+        f"({' OR '.join([meets] * len(spans))})", *(value for low, high in spans for value in (high, low, high, low))
+    )
+
+
+def _code(where: Where, code: Code) -> None:
+    edition = " AND edition = ?" if code.edition else ""
+    where.add(
+        f"v.id IN (SELECT version FROM code WHERE value = ? AND scheme = ?{edition})",
+        code.value, code.scheme, *([code.edition] if code.edition else []),
+    )  # fmt: skip
+
+
+def _attribute(where: Where, name: str, value: Any) -> None:
+    """Equality as JSON has it: ``1`` is ``1.0``, but neither ``true`` nor ``"1"``; objects and arrays compare whole."""
+    parameters: list[Any] = []
+    match value:
+        case None:
+            test = "type = 'null'"
+        case bool():
+            test, parameters = "type = ?", ["true" if value else "false"]
+        case int() | float():
+            exact = value if isinstance(value, float) or -_INT64 <= value < _INT64 else float(value)
+            test, parameters = "type IN ('integer', 'real') AND value = ?", [exact]
+        case str():
+            test, parameters = "type = 'text' AND value = ?", [value]
+        case _:
+            kind = "object" if isinstance(value, Mapping) else "array"
+            test, parameters = "type = ? AND value = ?", [kind, dumps(value, name)]
+    where.add(f"EXISTS (SELECT 1 FROM json_each(v.attributes) WHERE key = ? AND {test})", name, *parameters)

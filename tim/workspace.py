@@ -1,0 +1,297 @@
+"""The workspace: one folder that holds everything of one installation.
+
+::
+
+    workspace.json          format version, namespace, defaults
+    store.sqlite            objects, datasets, sources, history
+    tiles/                  the tile archive: index.sqlite and packs/
+    jobs/{dataset}/         ledger and scratch of tiling
+    quarantine/{dataset}/   what could not be taken, one file per run
+    locks/                  who writes what just now
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from tim.errors import WorkspaceError
+from tim.model import Rejected
+from tim.store import ObjectStore
+from tim.store.sqlite import SqliteStore
+
+FORMAT = 1
+"""Version of the folder's layout."""
+
+_RECORD = "workspace.json"
+_STORE = "store.sqlite"
+_FOLDERS = ("tiles", "jobs", "quarantine", "locks")
+_LOCKED_BYTE = 1 << 30
+"""Beyond the holder's name, so that others may read it while the byte is locked (Windows)."""
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+class Workspace:
+    """An open workspace folder. Cheap; holds nothing open."""
+
+    def __init__(self, path: Path, namespace: str, defaults: Mapping[str, Any]) -> None:
+        """Use :meth:`create` or :meth:`open`."""
+        self.path = path
+        self.namespace = namespace
+        """Enters the uids of datasets, so that two installations may or may not share ids; fixed when made."""
+        self.defaults = defaults
+        """Options used where a command gives none, e.g. ``vertical``; JSON values."""
+
+    @classmethod
+    def create(cls, path: Path | str, namespace: str = "", defaults: Mapping[str, Any] | None = None) -> Workspace:
+        """Make a workspace in a new or empty folder; one whose making was interrupted is made anew.
+
+        Raises WorkspaceError where there is one already, something else is there, or it cannot be written.
+        """
+        path = Path(path)
+        if (path / _RECORD).exists():
+            raise WorkspaceError("workspace.exists", path=str(path))
+        workspace = cls(path, namespace, dict(defaults or {}))
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            foreign = sorted(
+                item.name for item in path.iterdir() if not item.name.startswith((_STORE, _RECORD, *_FOLDERS))
+            )
+            if foreign:
+                raise WorkspaceError("workspace.not-empty", path=str(path), found=foreign[0])
+            for name in _FOLDERS:
+                (path / name).mkdir(exist_ok=True)
+            for left in path.glob(f"{_STORE}*"):
+                left.unlink()
+            SqliteStore.create(path / _STORE).close()
+            workspace._save()
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return workspace
+
+    @classmethod
+    def open(cls, path: Path | str) -> Workspace:
+        """Open the workspace at ``path``. Raises WorkspaceError where there is none, or one of a newer version."""
+        path = Path(path)
+        try:
+            record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+            version, namespace, defaults = int(record["format"]), record["namespace"], record["defaults"]
+        except (FileNotFoundError, NotADirectoryError):
+            code = "workspace.missing" if not path.exists() else "workspace.foreign"
+            raise WorkspaceError(code, path=str(path)) from None
+        except OSError as error:
+            raise WorkspaceError("workspace.unreadable", path=str(path), reason=error.strerror or str(error)) from error
+        except (ValueError, KeyError, TypeError):
+            raise WorkspaceError("workspace.garbled", path=str(path / _RECORD)) from None
+        if version > FORMAT:
+            raise WorkspaceError("workspace.newer", path=str(path), version=version, known=FORMAT)
+        return cls(path, namespace, defaults)
+
+    @property
+    def archive_root(self) -> Path:
+        """Folder of the tile archive."""
+        return self.path / "tiles"
+
+    def jobs(self, dataset: str) -> Path:
+        """Folder of one dataset's ledger and scratch; made where it is not there."""
+        folder = self.path / "jobs" / dataset
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return folder
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """What could not be taken."""
+        return Quarantine(self.path / "quarantine")
+
+    def store(self) -> ObjectStore:
+        """The object store, opened; close it (it is a context manager)."""
+        return SqliteStore(self.path / _STORE)
+
+    def set_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """Replace the defaults, in one step that a kill cannot tear."""
+        changed = Workspace(self.path, self.namespace, dict(defaults))
+        try:
+            changed._save()
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self.defaults = changed.defaults
+
+    def require_writable(self) -> None:
+        """Raise WorkspaceError now, before any work, where files cannot be made here."""
+        probe = self.path / f".probe-{os.getpid()}"
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def require_space(self, needed: int) -> None:
+        """Raise WorkspaceError now, before any work, where the disk has fewer than ``needed`` bytes free."""
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise WorkspaceError(
+                "workspace.no-space", path=str(self.path), needed_mb=-(-needed // 1_000_000), free_mb=free // 1_000_000
+            )
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Be the only one who does ``name`` (``import-{dataset}``, ``tile-{dataset}``) here; the system lets go when the process ends, however it ends.
+
+        Raises WorkspaceError naming the holder's process id; never waits.
+        """
+        path = self.path / "locks" / f"{quote(name, safe='')}.lock"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            file = path.open("a+b")
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        with file:
+            if not _try_lock(file):
+                file.seek(0)
+                raise WorkspaceError(
+                    "workspace.busy",
+                    path=str(self.path),
+                    what=name,
+                    pid=file.read(20).decode("ascii", "replace") or "?",
+                )
+            try:
+                file.truncate(0)
+                file.write(str(os.getpid()).encode("ascii"))
+                file.flush()
+                yield
+            finally:
+                _unlock(file)
+
+    def _save(self) -> None:
+        record = {"format": FORMAT, "namespace": self.namespace, "defaults": self.defaults}
+        _write_atomically(self.path / _RECORD, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+
+
+class Quarantine:
+    """Records that could not be taken, as JSON lines, by dataset and step (``import``, ``tile``)."""
+
+    def __init__(self, path: Path) -> None:
+        """Below the folder ``path``."""
+        self.path = path
+
+    def add(self, dataset: str, rejected: Iterable[Rejected], step: str = "import") -> int:
+        """Append one run: a file of its own, none where nothing was rejected. Streams; returns how many there were."""
+        rejected = iter(rejected)
+        first = next(rejected, None)
+        if first is None:
+            return 0
+        folder = self.path / dataset
+        count = 0
+        try:
+            with _next_run(folder, step) as file:
+                record: Rejected | None = first
+                while record is not None:
+                    file.write(_line(record))
+                    count += 1
+                    record = next(rejected, None)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return count
+
+    def replace(self, dataset: str, rejected: Iterable[Rejected], step: str) -> int:
+        """The present state of a step that looks at everything each time: earlier runs of it go."""
+        old = self.runs(dataset, step)
+        count = self.add(dataset, rejected, step)
+        try:
+            for path in old:
+                path.unlink()
+        except OSError as error:
+            raise _unwritable(self.path / dataset, error) from error
+        return count
+
+    def runs(self, dataset: str, step: str = "*") -> list[Path]:
+        """The files of a dataset, by step and age."""
+        return sorted((self.path / dataset).glob(f"{step}-[0-9]*.jsonl"))
+
+    def records(self, dataset: str) -> Iterator[Rejected]:
+        """Each different record once, oldest first; what a kill tore off the end of a file is left out."""
+        seen: set[str] = set()
+        for path in self.runs(dataset):
+            with path.open(encoding="utf-8") as file:
+                for line in file:
+                    if line in seen or not line.endswith("\n"):
+                        continue
+                    seen.add(line)
+                    where, code, fields = json.loads(line).values()
+                    yield Rejected(where, code, fields)
+
+    def count(self, dataset: str) -> int:
+        """How many different records there are."""
+        return sum(1 for _ in self.records(dataset))
+
+
+def _next_run(folder: Path, step: str) -> IO[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(path.stem.rpartition("-")[2]) for path in folder.glob(f"{step}-[0-9]*.jsonl")), default=0)
+    while True:
+        try:
+            return (folder / f"{step}-{number:05}.jsonl").open("x", encoding="utf-8", newline="\n")
+        except FileExistsError:
+            number += 1
+
+
+def _line(record: Rejected) -> str:
+    content = {"where": record.where, "code": record.code, "fields": dict(record.fields)}
+    return json.dumps(content, ensure_ascii=True, sort_keys=False, default=str) + "\n"
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _unwritable(path: Path, error: OSError) -> WorkspaceError:
+    if error.errno in _FULL:
+        return WorkspaceError("workspace.full", path=str(path))
+    return WorkspaceError("workspace.read-only", path=str(path), reason=error.strerror or str(error))
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        file.seek(_LOCKED_BYTE)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(file: IO[bytes]) -> None:
+        file.seek(_LOCKED_BYTE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
