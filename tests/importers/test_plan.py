@@ -28,11 +28,7 @@ def test_names_from_the_source(tmp_path: Path):
         ("both-meshes", "两者 (meshes)"),
         ("both-points", "两者 (points)"),
     }
-<<<<<<< HEAD
-    with pytest.raises(UsageError, match=r"cannot be the name"):
-=======
     with pytest.raises(UsageError, match="cannot be the name"):
->>>>>>> engine
         make_plan([tmp_path], Options(dataset="武汉"))
 
 

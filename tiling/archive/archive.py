@@ -319,11 +319,21 @@ SNAPSHOT_COLUMNS = (
 
 
 def snapshot(
-    dataset: str, seq: int, hash_: bytes, store_seq: int, created: float, tiles: int, size: int, counts: str, attributes: str | None
+    dataset: str,
+    seq: int,
+    hash_: bytes,
+    store_seq: int,
+    created: float,
+    tiles: int,
+    size: int,
+    counts: str,
+    attributes: str | None,
 ) -> Snapshot:
     """A snapshot from its :data:`SNAPSHOT_COLUMNS`."""
     when = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Snapshot(dataset, seq, hash_.hex(), store_seq, when, tiles, size, json.loads(counts), json.loads(attributes or "[]"))
+    return Snapshot(
+        dataset, seq, hash_.hex(), store_seq, when, tiles, size, json.loads(counts), json.loads(attributes or "[]")
+    )
 
 
 def _write_intervals(db: sqlite3.Connection, dataset: int, seq: int, pages: list[Page]) -> None:
