@@ -83,23 +83,23 @@ class App:
 
         Any request gets the same answer either way: this only saves the server's machinery (:mod:`server.protocol`).
         """
-        if self.catalog.due:
+        if self.catalog.due or b"%" in url:
             return None
-        target = url.decode("latin-1")
-        path, _, query = target.partition("?")
+        raw, _, query = url.partition(b"?")
+        path = raw.decode("latin-1")
         if self._root:
             path = _below(self._root, path)
         link = None
         if path.startswith("/s/"):
             link, slash, path = path[3:].partition("/")
             path = slash + path
-        if not path.startswith("/tiles/") or "%" in path:
+        if not path.startswith("/tiles/"):
             return None
         request = {name: value for name, value in headers if name in READ}
         if not _BODY.isdisjoint(request):
             return None
         try:
-            reply = self._tiles.find(path, query.encode("latin-1"), link, request)
+            reply = self._tiles.find(path, query, link, request)
         except TimError:
             return None
         return None if reply is None or reply.packed else reply

@@ -78,7 +78,8 @@ def load_base_maps(path: Path) -> list[BaseMap]:
     """Read the settings file. Raises WorkspaceError naming the entry that is wrong."""
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("base-map", [])
-    except (OSError, ValueError) as error:
+        entries = [dict(entry) for entry in entries]
+    except (OSError, ValueError, TypeError) as error:
         raise WorkspaceError("server.base-maps-unreadable", path=str(path), reason=str(error)) from error
     maps = [_base_map(path, number, entry) for number, entry in enumerate(entries, 1)]
     if len({base_map.id for base_map in maps}) < len(maps):
@@ -134,6 +135,8 @@ def _base_map(path: Path, number: int, entry: Mapping[str, Any]) -> BaseMap:
         title = values.get("title", values["id"])
         values["title"] = title if isinstance(title, dict) else {"zh": title, "en": title}
         base_map = BaseMap(**values)
+        if not isinstance(base_map.url, str):
+            raise TypeError("url must be text")
         scheme = base_map.url.partition(":")[0]
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", base_map.id) or scheme not in ("http", "https", "file"):
             raise ValueError("id must be a slug, url begin with http:, https: or file:")

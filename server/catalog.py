@@ -42,7 +42,7 @@ class Catalog:
         self._store: ObjectStore | None = None
         self._keys = keys
         self._keys_stamp: tuple[int, int] | None = None
-        self._fresh = fresh
+        self.fresh = fresh
         self._looked = float("-inf")
         self._look: asyncio.Task[None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="catalog")
@@ -50,7 +50,7 @@ class Catalog:
     @property
     def due(self) -> bool:
         """Whether it is time for another look; checked on every request."""
-        return time.monotonic() - self._looked > self._fresh
+        return time.monotonic() - self._looked > self.fresh
 
     async def ensure(self, live: bool) -> None:
         """Start a look; wait for it where the answer depends on the newest state, or ours is old."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
@@ -65,7 +66,7 @@ def byte_range(value: bytes | None, condition: bytes | None, etag: bytes, size: 
     return (start, stop) if start < stop else (0, 0)
 
 
-def credential(headers: dict[bytes, bytes], query: bytes) -> str | None:
+def credential(headers: Mapping[bytes, bytes], query: bytes) -> str | None:
     """The key a request carries: ``Authorization: Bearer``, ``X-API-Key`` or ``?token=``, in this order."""
     if (value := headers.get(b"authorization")) is not None:
         scheme, _, key = value.decode("latin-1").partition(" ")

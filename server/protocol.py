@@ -24,7 +24,10 @@ class TileProtocol(HttpToolsProtocol):
         """Parser callback: a request begins. What the framework needs is made when it is needed."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Parser callback: one header."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Parser callback: all there is of a request without a body."""
@@ -38,7 +41,7 @@ class TileProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not parser.should_upgrade()
-            and (reply := self.app.instant(self.url, self.headers)) is not None  # type: ignore[union-attr]
+            and (reply := self.app.instant(self.url, self.headers)) is not None
         ):
             self._answered = True
             self.server_state.total_requests += 1
@@ -49,10 +52,11 @@ class TileProtocol(HttpToolsProtocol):
             self.transport.writelines((b"".join(head), reply.body))
             self._last = self.loop.time()
         else:
-            url, headers, expect = self.url, self.headers, self.expect_100_continue
+            url, headers = self.url, self.headers
             super().on_message_begin()
-            self.url, self.expect_100_continue = url, expect
-            self.headers += headers
+            self.url = url
+            for name, value in headers:
+                super().on_header(name, value)
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -58,11 +58,13 @@ def serve(
 @contextmanager
 def listen(host: str, port: int) -> Iterator[socket.socket]:
     """The listening socket. Raises WorkspaceError ``server.port-in-use`` or ``server.port-denied``, UsageError ``server.bad-host``."""
+    if not 0 <= port <= 0xFFFF:
+        raise UsageError("server.bad-host", host=host, port=port, reason="port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise UsageError("server.bad-host", host=host, port=port, reason=str(error)) from error
     with socket.socket(family, kind, protocol) as sock:
         if sys.platform != "win32":  # there it would let two servers share a port

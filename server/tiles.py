@@ -35,15 +35,15 @@ Headers = list[tuple[bytes, bytes]]
 
 TILESET = "tileset.json"
 _YEAR = b"max-age=31536000, immutable"
-_CACHE = {  # (needs a key, immutable)
-    (False, True): (b"cache-control", b"public, " + _YEAR),
-    (True, True): (b"cache-control", b"private, " + _YEAR),
-    (False, False): (b"cache-control", b"no-cache"),
-    (True, False): (b"cache-control", b"private, no-cache"),
+_CACHE = (  # [needs a key][immutable]
+    ((b"cache-control", b"no-cache"), (b"cache-control", b"public, " + _YEAR)),
+    ((b"cache-control", b"private, no-cache"), (b"cache-control", b"private, " + _YEAR)),
+)
+_TYPES = {
+    ".glb": (b"content-type", b"model/gltf-binary"),
+    ".json": (b"content-type", b"application/json"),
+    ".subtree": (b"content-type", b"application/octet-stream"),
 }
-_GLB = (b"content-type", b"model/gltf-binary")
-_JSON = (b"content-type", b"application/json")
-_SUBTREE = (b"content-type", b"application/octet-stream")
 _GZIP = (b"content-encoding", b"gzip")
 _VARY = (b"vary", b"accept-encoding")
 _EXPOSED = (b"access-control-expose-headers", b"ETag, Content-Range")
@@ -135,11 +135,12 @@ class TileApp:
         dataset = self._catalog.datasets.get(slug)
         if dataset is None:
             return None
-        if dataset.private:
+        private = dataset.private
+        if private:
             self._catalog.guard.check(slug, None if link else credential(request, query), link)
-        frozen, rest = _frozen(rest)
+        frozen, rest = _frozen(rest) if rest[:1] == "@" else (None, rest)
         hashed = _HASHED.fullmatch(rest)
-        head = [*self._cors.headers(request), _CACHE[dataset.private, hashed is not None or frozen is not None]]
+        head = [*self._cors.headers(request), _CACHE[private][hashed is not None or frozen is not None]]
         condition = request.get(b"if-none-match")
         if (
             condition is not None
@@ -153,7 +154,7 @@ class TileApp:
             return None
         if condition is not None and (tag := matched_tag(condition, blob.hash)):
             return _unmodified(tag, head)
-        head.append(_GLB if rest.endswith(".glb") else _JSON if rest.endswith(".json") else _SUBTREE)
+        head.append(_TYPES[rest[rest.rfind(".") :]])
         return _full(blob, head, request) if blob.encoding == "identity" else _zipped(blob, head, request)
 
     def _look_up(self, slug: str, seq: int | None, rest: str, hashed: re.Match[str] | None) -> Blob | None:
@@ -225,8 +226,6 @@ def _zipped(blob: Blob, head: Headers, request: Mapping[bytes, bytes]) -> Reply:
 
 
 def _frozen(rest: str) -> tuple[int | None, str]:
-    """``@12/tileset.json`` to 12 and the rest; no sequence where there is none."""
-    if rest[:1] != "@":
-        return None, rest
+    """``@12/tileset.json`` to 12 and the rest; what is no sequence is no name either."""
     seq, _, name = rest[1:].partition("/")
     return (int(seq), name) if _SEQ.fullmatch(seq) else (None, "")

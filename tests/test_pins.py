@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import NoReturn
@@ -53,7 +54,7 @@ def test_every_direct_dependency_is_pinned_within_its_bounds():
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_core_has_wheels(platform: str, python: str, tmp_path: Path):
     """With nothing built from source, the core resolves to exactly the pins."""
-    uv = shutil.which("uv")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if uv is None:
         cannot("uv is not there to resolve for other platforms")
     core = tmp_path / "core.in"

@@ -182,7 +182,9 @@ def test_killed_is_before_or_after(workspace: Workspace, tmp_path: Path, delay: 
     )
     before = state(workspace)
     arguments = [str(workspace.path), str(tmp_path / "d"), str(delay)]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
     assert done.returncode in (0, -9)
     after = state(workspace)
     (tmp_path / "o").mkdir()

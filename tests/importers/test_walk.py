@@ -53,7 +53,17 @@ def test_a_delivery_is_claimed_whole_and_others_inside_are_not_overlooked(tmp_pa
 
 def test_unknown_files_are_counted_by_suffix(tmp_path: Path):
     dot(tmp_path / "a.dot")
-    for name in ("x.PDF", "y.pdf", "sub/z.pdf", "noext", ".hidden", "Thumbs.db", "desktop.ini", ".git/config", "__MACOSX/a.dot"):
+    for name in (
+        "x.PDF",
+        "y.pdf",
+        "sub/z.pdf",
+        "noext",
+        ".hidden",
+        "Thumbs.db",
+        "desktop.ini",
+        ".git/config",
+        "__MACOSX/a.dot",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = probe(tmp_path)
@@ -104,7 +114,9 @@ def test_unreadable_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(os, "listdir", guarded)  # root reads everything
     found = probe(tmp_path)
     assert [p.key for p in found.probes] == ["a.dot"]
-    assert [(r.code, r.fields) for r in found.rejected] == [("import.folder-unreadable", {"path": "locked", "reason": "Permission denied"})]
+    assert [(r.code, r.fields) for r in found.rejected] == [
+        ("import.folder-unreadable", {"path": "locked", "reason": "Permission denied"})
+    ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes only there")

@@ -14,7 +14,9 @@ def probe(path, key=""):
     lon, lat, height, scale, *words = path.read_text(encoding="utf-8").split()
     low = (float(lon), float(lat), float(height))
     high = (low[0] + 1e-4, low[1] + 1e-4, low[2] + 10)
-    problems = [Rejected(key, "import.unknown-type", {"suffix": "-", "count": 1, "example": key})] if "warn" in words else []
+    problems = (
+        [Rejected(key, "import.unknown-type", {"suffix": "-", "count": 1, "example": key})] if "warn" in words else []
+    )
     problems += [Rejected(key, "las.empty", {"file": key})] if "broken" in words else []
     crs = None if "bare" in words else "EPSG:4979"
     return [
@@ -34,5 +36,11 @@ def read(found: Probe, context: ImportContext):
     west, south, bottom = found.low
     east, north, top = found.high
     box = (west, south, bottom, east, north, top)
-    yield ObjectRecord(found.key, "survey.dot", name=path.stem, box=box, representations=(Representation("bulk", "", "dot", found.key),))
+    yield ObjectRecord(
+        found.key,
+        "survey.dot",
+        name=path.stem,
+        box=box,
+        representations=(Representation("bulk", "", "dot", found.key),),
+    )
     yield SourceRef(found.uri, "dot", "points", found.key, context.place, fingerprint(path), box, 7)

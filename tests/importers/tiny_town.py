@@ -14,7 +14,9 @@ LOW, HIGH = (114.0, 30.0, 0.0), (114.01, 30.01, 40.0)
 def probe(path, key=""):
     if not (path / "town").is_file():
         return []
-    return [Probe(str(path), "town", "meshes", key, len(list(path.iterdir())), 100, None, LOW, HIGH, FoundCrs("EPSG:4979"))]
+    return [
+        Probe(str(path), "town", "meshes", key, len(list(path.iterdir())), 100, None, LOW, HIGH, FoundCrs("EPSG:4979"))
+    ]
 
 
 def read(found: Probe, context: ImportContext):

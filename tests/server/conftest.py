@@ -77,7 +77,10 @@ class Client:
         start, body = sent[0], b"".join(bytes(message.get("body", b"")) for message in sent[1:])
         assert start["type"] == "http.response.start"
         assert not sent[-1].get("more_body", False)
-        found = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
+        found: dict[str, str] = {}
+        for name, value in start["headers"]:
+            key, text = name.decode(), value.decode("latin-1")
+            found[key] = f"{found[key]}, {text}" if key in found else text
         if method == "GET" and start["status"] not in (204, 304) and "content-length" in found:
             assert int(found["content-length"]) == len(body)
         return Answer(start["status"], found, body)
@@ -168,7 +171,7 @@ def site(secret_site: Site) -> Site:
 @pytest.fixture
 def client(site: Site) -> Iterator[Client]:
     client = Client(create_app(site.workspace))
-    client.app.catalog._fresh = 0.0
+    client.app.catalog.fresh = 0.0
     yield client
     client.close()
 
@@ -177,6 +180,6 @@ def client(site: Site) -> Iterator[Client]:
 def guarded(secret_site: Site) -> Iterator[Client]:
     """Serves ``secret_site``."""
     client = Client(create_app(secret_site.workspace))
-    client.app.catalog._fresh = 0.0
+    client.app.catalog.fresh = 0.0
     yield client
     client.close()

@@ -216,13 +216,13 @@ def test_nothing_a_client_sends_makes_the_server_fail(client: Client, path: str,
 
 def test_a_new_snapshot_is_seen_and_the_old_one_stays(client: Client, site: Site):
     before = client.get("/tiles/town/tileset.json")
-    client.app.catalog._fresh = 1000.0
+    client.app.catalog.fresh = 1000.0
     site.publish("town", b"glTF rebuilt")
     assert client.get("/tiles/town/tileset.json").headers["etag"] == before.headers["etag"], "not looked again yet"
     assert client.get(f"/tiles/town/c/{name(b'glTF rebuilt')}.glb").status == 200, (
         "what is missed is looked for at once"
     )
-    client.app.catalog._fresh = 0.0
+    client.app.catalog.fresh = 0.0
     after = client.get("/tiles/town/tileset.json", {"if-none-match": before.headers["etag"]})
     assert after.status == 200
     assert name(b"glTF rebuilt") in after.body.decode()
@@ -235,7 +235,7 @@ def test_a_new_snapshot_is_seen_and_the_old_one_stays(client: Client, site: Site
 
 
 def test_a_dataset_made_later_is_seen(client: Client, site: Site):
-    client.app.catalog._fresh = 1000.0
+    client.app.catalog.fresh = 1000.0
     assert client.get("/tiles/quay/tileset.json").json["code"] == "server.no-dataset"
     site.add("quay")
     site.publish("quay", TOWN)

@@ -82,7 +82,7 @@ def test_two_imports_on_two_paths_are_equal(workspace: Path, real_data: Path, tm
     assert {n: d["snapshot"]["hash"] for n, d in first.items()} == {n: d["snapshot"]["hash"] for n, d in second.items()}
     one, two = Archive(workspace / "tiles"), Archive(other / "tiles")
     for name in SETS:
-        assert [t for t in one.tiles(name)] == [t for t in two.tiles(name)]
+        assert list(one.tiles(name)) == list(two.tiles(name))
         for tile in list(one.tiles(name))[::7]:
             if tile.content:
                 assert one.read(tile.content.hash) == two.read(tile.content.hash)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 import venv
 import zipfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import ROOT
+from tests.system.serving import served
 
 
 @pytest.fixture(scope="module")
@@ -67,31 +67,8 @@ def test_it_serves_in_a_clean_environment_without_node(wheel: Path, tmp_path: Pa
     subprocess.run(
         [binaries / "tim", "init", tmp_path / "ws"], env=clean, cwd=tmp_path, check=True, capture_output=True
     )
-    server = subprocess.Popen(
-        [binaries / "tim", "serve", "-w", tmp_path / "ws", "--port", "0"],
-        env=clean,
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stderr is not None
-        url = wait_for_url(server.stderr)
+    with served(tmp_path / "ws", command=[str(binaries / "tim")], env=clean) as url:
         with urllib.request.urlopen(url) as page:
             assert b"<tim-app" in page.read()
         with urllib.request.urlopen(url + "api/collections") as answer:
             assert json.load(answer)["collections"] == []
-    finally:
-        server.terminate()
-        server.wait(20)
-        assert server.stderr is not None
-        server.stderr.close()
-
-
-def wait_for_url(stream: object) -> str:
-    deadline = time.monotonic() + 60
-    for line in stream:  # type: ignore[attr-defined]
-        if "http://" in line:
-            return line[line.index("http://") :].split()[0]
-        assert time.monotonic() < deadline
-    raise AssertionError("the server said no address")

@@ -60,7 +60,9 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _fresh() -> bool:
     built = STATIC / "LICENSES.txt"
     sources = [VIEWER / name for name in ("index.html", "package-lock.json", "vite.config.ts", "tsconfig.json")]
-    sources += [path for folder in ("src", "public", "scripts") for path in (VIEWER / folder).rglob("*") if path.is_file()]
+    sources += [
+        path for folder in ("src", "public", "scripts") for path in (VIEWER / folder).rglob("*") if path.is_file()
+    ]
     return built.is_file() and max(path.stat().st_mtime for path in sources) <= built.stat().st_mtime
 
 

@@ -60,7 +60,7 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Viewer:
-    """One open page. ``errors`` are console errors and uncaught exceptions, ``external`` requests that left the origin."""
+    """One open page. ``errors``: from the console, or uncaught; ``external``: requests that left the origin."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
@@ -74,7 +74,9 @@ class Viewer:
     @property
     def state(self) -> dict[str, str]:
         """The view as the address bar says it."""
-        return {name: values[-1] for name, values in parse_qs(urlsplit(self.page.url).query, keep_blank_values=True).items()}
+        return {
+            name: values[-1] for name, values in parse_qs(urlsplit(self.page.url).query, keep_blank_values=True).items()
+        }
 
     @property
     def camera(self) -> np.ndarray:
@@ -106,15 +108,22 @@ class Viewer:
 
 
 @contextmanager
-def open_viewer(browser: Browser, url: str, *, locale: str = "en-GB", size: tuple[int, int] = (1280, 800), **context: Any) -> Iterator[Viewer]:
+def open_viewer(
+    browser: Browser, url: str, *, locale: str = "en-GB", size: tuple[int, int] = (1280, 800), **context: Any
+) -> Iterator[Viewer]:
     """Open the viewer at ``url`` in a fresh profile; requests to any other origin are recorded and refused."""
     with browser.new_context(locale=locale, viewport={"width": size[0], "height": size[1]}, **context) as profile:
         page = profile.new_page()
         viewer = Viewer(page)
         origin = "{0.scheme}://{0.netloc}/".format(urlsplit(url))
-        page.route(lambda target: target.startswith("http") and not target.startswith(origin), lambda route: route.abort())
+        page.route(
+            lambda target: target.startswith("http") and not target.startswith(origin), lambda route: route.abort()
+        )
         page.on("request", lambda request: _note_external(viewer, request.url, origin))
-        page.on("console", lambda message: viewer.errors.append(message.text) if message.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda message: viewer.errors.append(message.text) if message.type in ("error", "warning") else None,
+        )
         page.on("pageerror", lambda error: viewer.errors.append(str(error)))
         page.goto(url)
         yield viewer

@@ -1,4 +1,4 @@
-"""A small town by the sea, as two tilesets written by hand: buildings with names, and a point cloud with class and intensity."""
+"""A small town by the sea, as two tilesets written by hand: named buildings, and points with class and intensity."""
 
 from __future__ import annotations
 
@@ -18,11 +18,20 @@ def write(folder: Path) -> dict[str, int]:
     """``town/`` and ``cloud/`` with a tileset.json and one glb each; returns what they hold."""
     town, triangles = _town()
     cloud, points = _cloud()
-    for name, glb, error in (("town", town, 60.0), ("cloud", cloud, 20.0)):
+    for name, glb, error in (("town", town, 60.0), ("cloud", cloud, 60.0)):
         (folder / name).mkdir(parents=True)
         (folder / name / "tile.glb").write_bytes(glb)
-        tile = {"boundingVolume": {"box": [0, 0, 25, 215, 0, 0, 0, 215, 0, 0, 0, 45]}, "geometricError": 0, "refine": "ADD"}
-        root = {**tile, "geometricError": error, "transform": _enu(), "children": [{**tile, "content": {"uri": "tile.glb"}}]}
+        tile = {
+            "boundingVolume": {"box": [0, 0, 25, 215, 0, 0, 0, 215, 0, 0, 0, 45]},
+            "geometricError": 0,
+            "refine": "ADD",
+        }
+        root = {
+            **tile,
+            "geometricError": error,
+            "transform": _enu(),
+            "children": [{**tile, "content": {"uri": "tile.glb"}}],
+        }
         document = {"asset": {"version": "1.1"}, "geometricError": 500, "root": root}
         (folder / name / "tileset.json").write_text(json.dumps(document), encoding="utf-8")
     return {"triangles": triangles, "points": points}
@@ -40,13 +49,26 @@ def _town() -> tuple[bytes, int]:
         ids.extend([feature] * 4)
         triangles.extend([(first, first + 1, first + 2), (first, first + 2, first + 3)])
 
-    for west, east, colour in ((-200, -60, (0.36, 0.58, 0.70)), (-60, -40, (0.86, 0.80, 0.64)), (-40, 200, (0.62, 0.70, 0.52))):
+    for west, east, colour in (
+        (-200, -60, (0.36, 0.58, 0.70)),
+        (-60, -40, (0.86, 0.80, 0.64)),
+        (-40, 200, (0.62, 0.70, 0.52)),
+    ):
         quad([(west, -200, 0), (east, -200, 0), (east, 200, 0), (west, 200, 0)], colour, 6)
     for feature, (x, y, size, top) in enumerate(
         [(20, 60, 24, 30), (90, 80, 30, 18), (30, -20, 28, 44), (110, 0, 24, 24), (70, 140, 20, 62), (90, -110, 34, 36)]
     ):
         w, e, s, n = x - size, x + size, y - size, y + size
-        base = np.array([(0.86, 0.62, 0.47), (0.78, 0.78, 0.80), (0.90, 0.86, 0.76), (0.68, 0.74, 0.80), (0.80, 0.70, 0.62), (0.74, 0.66, 0.70)])[feature]
+        base = np.array(
+            [
+                (0.86, 0.62, 0.47),
+                (0.78, 0.78, 0.80),
+                (0.90, 0.86, 0.76),
+                (0.68, 0.74, 0.80),
+                (0.80, 0.70, 0.62),
+                (0.74, 0.66, 0.70),
+            ]
+        )[feature]
         faces = {
             (0, 0, 1): [(w, s, top), (e, s, top), (e, n, top), (w, n, top)],
             (0, -1, 0): [(w, s, 0), (e, s, 0), (e, s, top), (w, s, top)],
@@ -69,22 +91,25 @@ def _town() -> tuple[bytes, int]:
         },
         "indices": glb.accessor(np.array(triangles, "<u2").reshape(-1, 1), target=34963),
         "material": 0,
-        "extensions": {"EXT_mesh_features": {"featureIds": [{"featureCount": len(names), "attribute": 0, "propertyTable": 0}]}},
+        "extensions": {
+            "EXT_mesh_features": {"featureIds": [{"featureCount": len(names), "attribute": 0, "propertyTable": 0}]}
+        },
     }
     properties = {"name": {"type": "STRING"}, "floors": {"type": "SCALAR", "componentType": "UINT16"}}
     metadata = {
         "schema": {"id": "town", "classes": {"building": {"properties": properties}}},
         "propertyTables": [{"class": "building", "count": len(names), "properties": {
-            "name": {"values": glb.view(texts), "stringOffsets": glb.view(offsets.tobytes()), "stringOffsetType": "UINT32"},
+            "name": {"values": glb.view(texts), "stringOffsets": glb.view(offsets.tobytes())},
             "floors": {"values": glb.view(floors.tobytes())},
         }}],
     }  # fmt: skip
     material = {"extensions": {"KHR_materials_unlit": {}}, "doubleSided": True}
-    return glb.finish(primitive, metadata, ["EXT_mesh_features", "KHR_materials_unlit"], materials=[material]), len(triangles)
+    used = ["EXT_mesh_features", "KHR_materials_unlit"]
+    return glb.finish(primitive, metadata, used, materials=[material]), len(triangles)
 
 
 def _cloud() -> tuple[bytes, int]:
-    """60,000 points over a hill beside the town: ground, trees and a building, above the ground of the other tileset."""
+    """60,000 points over a hill beside the town: ground, trees, water and a building."""
     random = np.random.default_rng(7)
     x, y = random.uniform(-200, 200, (2, 60_000))
     ground = 22 * np.exp(-((x + 40) ** 2 + (y - 20) ** 2) / 9000) + 2
@@ -133,7 +158,9 @@ class _Glb:
         self.binary += data + bytes(-len(data) % 8)
         return len(self.views) - 1
 
-    def accessor(self, values: np.ndarray, *, bounds: bool = False, normalized: bool = False, target: int = 34962) -> int:
+    def accessor(
+        self, values: np.ndarray, *, bounds: bool = False, normalized: bool = False, target: int = 34962
+    ) -> int:
         kinds = {"f4": 5126, "u1": 5121, "u2": 5123}
         width, size = values.shape[1], values.dtype.itemsize
         stride = -(-width * size // 4) * 4
@@ -154,8 +181,9 @@ class _Glb:
 
     def finish(self, primitive: dict[str, Any], metadata: dict[str, Any], used: list[str], **extra: Any) -> bytes:
         document = {
-            "asset": {"version": "2.0"}, "extensionsUsed": [*used, "EXT_structural_metadata"], "scene": 0, "scenes": [{"nodes": [0]}],
-            "nodes": [{"mesh": 0}], "meshes": [{"primitives": [primitive]}], "accessors": self.accessors, "bufferViews": self.views,
+            "asset": {"version": "2.0"}, "extensionsUsed": [*used, "EXT_structural_metadata"],
+            "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}], "meshes": [{"primitives": [primitive]}],
+            "accessors": self.accessors, "bufferViews": self.views,
             "buffers": [{"byteLength": len(self.binary)}], "extensions": {"EXT_structural_metadata": metadata}, **extra,
         }  # fmt: skip
         text = json.dumps(document).encode()

@@ -1,4 +1,4 @@
-"""A stand-in for the server: the built viewer, the API's JSON and the sample tilesets, on a loopback port, under any prefix."""
+"""A stand-in for the server: the built viewer, the API's JSON and the sample tilesets, on a loopback port."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 from tests.viewer import sample
 
 KEY = "s3cret"
+IMAGE = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><path fill="#a33" d="M0 0h256v256H0z"/></svg>'
+)
 
 
 @dataclass
@@ -55,21 +58,35 @@ class Stub:
                 return _refusal(401, "server.key-needed", "This needs a key.", "需要密钥。")
             return _file(self.tiles / path.removeprefix("tiles/"))
         if path.startswith("basemap/"):
-            return 200, "image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><rect width="256" height="256" fill="#a33"/></svg>'
+            return 200, "image/svg+xml", IMAGE
         return _file(self.static / (path or "index.html"))
 
 
 def collection(name: str, title: str, kind: str, **tim: Any) -> dict[str, Any]:
     """One collection as the API gives it."""
     counts = {"points": 60_000} if kind == "points" else {"triangles": 66}
-    snapshot = {"seq": 1, "hash": "5f0c" * 16, "created": "2026-11-21T08:00:00Z", "tiles": 2, "bytes": 1_340_000, "counts": counts}
+    snapshot = {
+        "seq": 1,
+        "hash": "5f0c" * 16,
+        "created": "2026-11-21T08:00:00Z",
+        "tiles": 2,
+        "bytes": 1_340_000,
+        "counts": counts,
+    }
     attributes = [
         {"name": "classification", "title": "Class", "values": [2, 5, 6, 9]},
         {"name": "intensity", "title": "Intensity", "minimum": 0, "maximum": 2500},
     ]
     tim = {"kind": kind, "private": False, "snapshot": snapshot, "attributes": attributes if kind == "points" else [],
            "tileset": f"tiles/{name}/tileset.json", **tim}  # fmt: skip
-    return {"id": name, "title": title, "description": "", "extent": {"spatial": {"bbox": [sample.BOX]}}, "links": [], "tim": tim}
+    return {
+        "id": name,
+        "title": title,
+        "description": "",
+        "extent": {"spatial": {"bbox": [sample.BOX]}},
+        "links": [],
+        "tim": tim,
+    }
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,19 @@ pytest.importorskip("playwright")
 
 from playwright.sync_api import Browser, expect
 
-from tests.viewer.conftest import VIEWER
+from tests.viewer.conftest import VIEWER, cannot
 from tests.viewer.driver import Viewer, open_viewer
 from tests.viewer.stub import KEY, Stub, collection, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 AXE = VIEWER / "node_modules" / "axe-core" / "axe.min.js"
-Opened = Callable[..., AbstractContextManager[Viewer]]
+FOCUSED = """(() => {
+  let element = document.activeElement;
+  while (element.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+  return element.getAttribute('aria-label') || element.textContent.trim();
+})()"""
+SIZE = (1060, 640)
+"""Small, as pixels are drawn by the processor; the map keeps the proportions of the default window."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def stub(static: Path, tiles: Path) -> Iterator[Stub]:
 @pytest.fixture(scope="module")
 def viewer(browser: Browser, stub: Stub) -> Iterator[Viewer]:
     """One page shared by the tests that leave it as they found it."""
-    with open_viewer(browser, f"{stub.url}?lang=en") as opened:
+    with open_viewer(browser, f"{stub.url}?lang=en", size=SIZE) as opened:
         opened.wait_ready()
         yield opened
 
@@ -47,11 +52,12 @@ def near(image: np.ndarray, colour: str) -> float:
     """The share of pixels close to a colour in hue (depth shading darkens)."""
     wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
     pixels = image.reshape(-1, 3).astype(float)
-    scale = pixels.max(axis=1, keepdims=True).clip(1) / wanted.max()
+    scale = (pixels.max(axis=1, keepdims=True) / wanted.max()).clip(0.75)
     return float((np.abs(pixels - wanted * scale).max(axis=1) < 14).mean())
 
 
 def axe(viewer: Viewer) -> list[str]:
+    """Violations of the rules of axe-core, best practices included."""
     viewer.page.evaluate(f"() => {{ {AXE.read_text(encoding='utf-8')} }}")
     result = viewer.page.evaluate("axe.run({ resultTypes: ['violations'] })")
     return [f"{v['id']}: {node['html'][:120]}" for v in result["violations"] for node in v["nodes"]]
@@ -160,8 +166,7 @@ def test_keyboard_alone_is_enough(viewer: Viewer) -> None:
     order = []
     for _ in range(12):
         page.keyboard.press("Tab")
-        order.append(page.evaluate("(() => { let e = document.activeElement; while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;"
-                                   " return e.getAttribute('aria-label') || e.textContent.trim(); })()"))  # fmt: skip
+        order.append(page.evaluate(FOCUSED))
     assert order[:3] == ["Base map", "Share", "中文"]
     assert order.index("Show 城区倾斜摄影") < order.index("Fly to 城区倾斜摄影") < order.index("Show 山体机载点云")
     assert viewer.problems == []
@@ -169,14 +174,15 @@ def test_keyboard_alone_is_enough(viewer: Viewer) -> None:
 
 def test_resize_keeps_everything_in_place(viewer: Viewer) -> None:
     page = viewer.page
-    for width, height in ((1600, 1000), (900, 560), (1280, 800)):
+    for width, height in ((1600, 1000), (900, 560), SIZE):
         page.set_viewport_size({"width": width, "height": height})
         viewer.wait_ready()
         first = page.locator("tim-app canvas").bounding_box()
         viewer.wait_ready()
         canvas, bar = page.locator("tim-app canvas").bounding_box(), page.locator("tim-status-bar").bounding_box()
         assert canvas == first, "the canvas does not creep from frame to frame"
-        assert canvas and bar
+        assert canvas is not None
+        assert bar is not None
         assert canvas["x"] + canvas["width"] == width
         assert canvas["y"] + canvas["height"] <= bar["y"] + 0.5
         assert bar["y"] + bar["height"] == height
@@ -193,6 +199,8 @@ def test_below_ground_is_seen(viewer: Viewer) -> None:
 
 
 def test_no_accessibility_violations(viewer: Viewer) -> None:
+    if not AXE.is_file():
+        cannot("axe-core is not installed (npm ci in viewer/)")
     page = viewer.page
     found = axe(viewer)
     page.get_by_role("button", name=re.compile("^Details of")).first.click()
@@ -217,7 +225,9 @@ def test_no_accessibility_violations(viewer: Viewer) -> None:
 
 
 def test_a_link_brings_the_same_view_elsewhere(browser: Browser, stub: Stub) -> None:
-    with open_viewer(browser, stub.url, locale="zh-CN", permissions=["clipboard-read", "clipboard-write"]) as one:
+    with open_viewer(
+        browser, stub.url, locale="zh-CN", size=SIZE, permissions=["clipboard-read", "clipboard-write"]
+    ) as one:
         one.wait_ready()
         page = one.page
         assert page.evaluate("document.documentElement.lang") == "zh-CN", "the browser's language is the first one"
@@ -236,16 +246,20 @@ def test_a_link_brings_the_same_view_elsewhere(browser: Browser, stub: Stub) -> 
         expect(page.get_by_text("链接已复制。")).to_be_visible()
         link = page.evaluate("navigator.clipboard.readText()")
         state = one.state
-        assert (state["colour"], state["on"], state["base"], state["size"], state["lang"]) == ("height", "cloud", "natural-earth", "5", "zh")
-        with open_viewer(browser, link, locale="en-GB") as other:
+        assert (state["colour"], state["on"], state["base"], state["size"], state["lang"]) == (
+            "height",
+            "cloud",
+            "natural-earth",
+            "5",
+            "zh",
+        )
+        with open_viewer(browser, link, locale="en-GB", size=SIZE) as other:
             other.wait_ready()
             assert other.state == state
-            assert changed(mine, other.pixels()) < 0.01
+            assert changed(mine, other.pixels()) < 0.02
             assert other.problems == []
         page.go_back()
         one.wait_ready()
-        assert one.state["base"] == "natural-earth"
-        page.go_back()
         assert "base" not in one.state
         page.go_back()
         assert "on" not in one.state
@@ -259,21 +273,28 @@ def test_a_link_brings_the_same_view_elsewhere(browser: Browser, stub: Stub) -> 
 
 
 def test_keys_and_prefix(browser: Browser, static: Path, tiles: Path) -> None:
-    """Behind a gateway's path prefix, with a private layer: a key from the page's URL or from the dialog reaches API and tiles."""
-    base = {"id": "dom", "title": {"zh": "影像", "en": "Imagery"}, "url": "basemap/dom/{z}/{x}/{y}", "minZoom": 0, "maxZoom": 18,
-            "attribution": "© Survey", "scheme": "xyz"}  # fmt: skip
+    """Behind a gateway's path prefix: a key from the page's URL or from the dialog reaches API, tiles and base map."""
+    base = {"id": "dom", "title": {"zh": "影像", "en": "Imagery"}, "url": "basemap/dom/{z}/{x}/{y}", "minZoom": 0,
+            "maxZoom": 18, "attribution": "© Survey", "scheme": "xyz"}  # fmt: skip
     secret = collection("cloud", "保密点云", "points", private=True)
-    with serve(static, tiles, prefix="/gate/tim/", collections=[collection("town", "Town", "meshes"), secret], base_maps=[base]) as stub:
-        with open_viewer(browser, f"{stub.url}?token={KEY}&base=dom") as viewer:
+    with serve(
+        static, tiles, prefix="/gate/tim/", collections=[collection("town", "Town", "meshes"), secret], base_maps=[base]
+    ) as stub:
+        with open_viewer(browser, f"{stub.url}?token={KEY}&base=dom", size=SIZE) as viewer:
             viewer.wait_ready()
             asked = [r for r in stub.requests if r.startswith(("api/", "tiles/", "basemap/"))]
-            assert {r.split("?")[0] for r in asked} >= {"api/collections", "tiles/town/tile.glb", "tiles/cloud/tile.glb", "basemap/dom/0/0/0"}
+            assert {r.split("?")[0] for r in asked} >= {
+                "api/collections",
+                "tiles/town/tile.glb",
+                "tiles/cloud/tile.glb",
+                "basemap/dom/0/0/0",
+            }
             assert [r for r in asked if f"token={KEY}" not in r] == []
             assert viewer.state["token"] == KEY
             expect(viewer.page.get_by_text("© Survey")).to_be_visible()
             assert viewer.problems == []
         stub.requests.clear()
-        with open_viewer(browser, f"{stub.url}?lang=en") as viewer:
+        with open_viewer(browser, f"{stub.url}?lang=en", size=SIZE) as viewer:
             viewer.wait_ready()
             page = viewer.page
             assert not [r for r in stub.requests if r.startswith("tiles/cloud")]
@@ -293,7 +314,7 @@ def test_keys_and_prefix(browser: Browser, static: Path, tiles: Path) -> None:
 
 def test_failures_are_told_in_words(browser: Browser, static: Path, tiles: Path) -> None:
     with serve(static, tiles, broken={"tiles/cloud/tileset.json", "tiles/town/tile.glb"}) as stub:
-        with open_viewer(browser, f"{stub.url}?lang=en") as viewer:
+        with open_viewer(browser, f"{stub.url}?lang=en", size=SIZE) as viewer:
             viewer.wait_ready()
             page = viewer.page
             expect(page.get_by_text("“山体机载点云” could not be opened: HTTP 500")).to_be_visible()
@@ -304,7 +325,7 @@ def test_failures_are_told_in_words(browser: Browser, static: Path, tiles: Path)
             expect(page.get_by_text("could not be opened")).to_have_count(0)
             assert changed(before, viewer.pixels()) > 0.03
         stub.broken.add("api/collections")
-        with open_viewer(browser, f"{stub.url}?lang=zh") as viewer:
+        with open_viewer(browser, f"{stub.url}?lang=zh", size=SIZE) as viewer:
             expect(viewer.page.get_by_text("服务器拒绝了请求：出了故障。")).to_be_visible()
             stub.broken.clear()
             viewer.page.get_by_role("button", name="重试").click()
@@ -316,7 +337,10 @@ def test_failures_are_told_in_words(browser: Browser, static: Path, tiles: Path)
 def test_many_collections_can_be_searched(browser: Browser, static: Path, tiles: Path) -> None:
     many: list[dict[str, Any]] = [collection("town", "Town", "meshes")]
     many += [collection("town", f"Block {n:03d} 街区", "meshes") | {"id": f"block-{n:03d}"} for n in range(200)]
-    with serve(static, tiles, collections=many) as stub, open_viewer(browser, f"{stub.url}?lang=en") as viewer:
+    with (
+        serve(static, tiles, collections=many) as stub,
+        open_viewer(browser, f"{stub.url}?lang=en", size=SIZE) as viewer,
+    ):
         viewer.wait_ready()
         page = viewer.page
         assert page.locator("tim-layer-panel li").count() == 201

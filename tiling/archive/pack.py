@@ -142,11 +142,15 @@ def plain(data: Buffer, encoding: Encoding) -> bytes:
 
 
 def sweep(packs: Path, known: set[str]) -> None:
-    """Remove what dead writers left: unlocked ``.part`` files, and packs nobody ever added to the index (``known`` are the added)."""
+    """Remove what dead writers left: unlocked ``.part`` files, and packs nobody ever added to the index (``known`` are the added).
+
+    The caller holds the index's write lock, under which alone pages are written: theirs need not grow old first.
+    """
     now = time()
     for path in sorted(packs.glob(".*.part")) if packs.is_dir() else ():
         with suppress(OSError):
-            if now - path.stat().st_mtime > YOUNG_SECONDS and _dead(path):
+            old = path.name.startswith(".pages-") or now - path.stat().st_mtime > YOUNG_SECONDS
+            if old and _dead(path):
                 path.unlink(missing_ok=True)
     for path in sorted(packs.glob("*.pack")) if packs.is_dir() else ():
         with suppress(OSError):

@@ -255,7 +255,7 @@ class _Run:
     def _check_disk(self, stage: str) -> None:
         totals = self.ledger.totals(stage)
         open_share = 1.0 - totals.cost_done / totals.cost if totals.cost else 0.0
-        need = open_share * sum(estimate(s.format, s.fingerprint.size).disk for s in self.job.sources)
+        need = open_share * sum(estimate(s.format, s.fingerprint.size, s.count or None).disk for s in self.job.sources)
         free = shutil.disk_usage(self.archive.root).free
         if free < need:
             raise WorkspaceError(

@@ -176,6 +176,7 @@ class PointBuilder:
         top = Cell(0, 0)
         return {
             "scheme": "implicit-octree", "refine": "ADD", "root_box": root.box(top, job.frame), "root_error": root.error(top, job.frame),
+            "asset_extras": {"attributes": _together(result.output["attributes"] for result in results["sort"])},
         }  # fmt: skip
 
 
@@ -309,9 +310,38 @@ def _sort(job: Job, spec: Mapping[str, Any]) -> ShardResult:
     cells["prefix"], cells["count"] = coarse[firsts], np.diff(firsts, append=count)
     output = {
         "scratch": [name], "sources": [ref.key], "count": count, "cells": base64.b64encode(cells.tobytes()).decode("ascii"),
-        "root": spec["root"], "layout": spec["layout"],
+        "root": spec["root"], "layout": spec["layout"], "attributes": _describe({k: c[:count] for k, c in columns.items() if k not in _AXES}),
     }  # fmt: skip
     return ShardResult((), output, {"read": spec["count"], "left_out": spec["count"] - count}, problems)
+
+
+def _describe(columns: Columns) -> dict[str, Any]:
+    """What a viewer offers to colour by: the range of each attribute of one number, and the values of classes."""
+    found: dict[str, Any] = {}
+    for name, column in columns.items():
+        if name == "rgb" or column.ndim > 1 or not len(column):
+            found[name] = {}
+            continue
+        found[name] = {"minimum": column.min().item(), "maximum": column.max().item()}
+        if name == "classification":
+            found[name]["values"] = np.flatnonzero(np.bincount(column)).tolist()
+    return found
+
+
+def _together(described: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The attributes of all parts as one description each, in the order of the first part."""
+    all_: dict[str, dict[str, Any]] = {}
+    for part in described:
+        for name, one in part.items():
+            if not one:
+                all_.setdefault(name, {})
+                continue
+            known = all_.setdefault(name, dict(one))
+            for key, choose in (("minimum", min), ("maximum", max)):
+                known[key] = choose(known.get(key, one[key]), one[key])
+            if "values" in one:
+                known["values"] = sorted({*known.get("values", ()), *one["values"]})
+    return [{"name": name, **one} for name, one in all_.items()]
 
 
 def _beyond(batch: Points, low: F64, high: F64) -> bool:

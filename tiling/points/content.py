@@ -76,7 +76,7 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
     semantics: dict[str, Any] = {}
     for name, column in tile.columns.items():
         if name == "rgb":
-            streams.append(_Stream("COLOR_0", column.view(np.uint8).reshape(-1, 4).T, normalized=True))
+            streams.append(_Stream("COLOR_0", _LINEAR[column.view(np.uint8).reshape(-1, 4)].T, normalized=True))
             continue
         stored, offset = _storable(column)
         stream = _Stream(f"_{name.upper()}", np.ascontiguousarray(stored.reshape(len(stored), -1).T))
@@ -99,6 +99,11 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
     mesh = writer.add("meshes", {"primitives": [primitive]})
     writer.lattice_node(mesh, [o * step for o in origin], step)
     return writer.chunks()
+
+
+_SRGB = np.arange(256) / 255
+_LINEAR = np.rint(255 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)).astype(np.uint8)
+"""sRGB bytes of the source to the linear light that glTF means by COLOR_0 (glTF 2.0 §3.7.2.1, IEC 61966-2-1); 255 of alpha stays."""
 
 
 @dataclass(frozen=True, slots=True)

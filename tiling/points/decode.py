@@ -19,7 +19,7 @@ class DecodedPoints:
     position: F64
     """float64[n, 3]: metres in the dataset frame."""
     attributes: dict[str, NDArray[Any]]
-    """``rgb`` uint8[n, 3]; the others as stored, with their offsets added (then float64); [n] or [n, k]."""
+    """``rgb`` uint8[n, 3], linear light as stored; the others as stored, with their offsets added (then float64); [n] or [n, k]."""
 
 
 def decode_tile(data: bytes | memoryview) -> DecodedPoints:

@@ -88,7 +88,8 @@ function parseCamera(text: string | null): CameraPlace | null {
 }
 
 function formatCamera([lon, lat, height, heading, pitch]: CameraPlace): string {
-  return [lon.toFixed(7), lat.toFixed(7), height.toFixed(2), heading.toFixed(4), pitch.toFixed(4)].map((n) => String(Number(n))).join(",");
+  const round = (value: number, digits: number): number => Number(value.toFixed(digits)) + 0;
+  return [round(lon, 7), round(lat, 7), round(height, 2), round(heading, 4) % 360, round(pitch, 4)].join(",");
 }
 
 function isClass(value: number): boolean {

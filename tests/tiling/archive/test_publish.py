@@ -127,7 +127,7 @@ def test_rollback_is_a_new_sequence_with_the_old_content(archive):
 def _frozen_live(reader: Reader, seq: int):
     frozen = reader.page("ds", seq, "tileset.json")
     text = plain(frozen).replace(b'"../c/', b'"c/').replace(b'"../p/', b'"p/')
-    return dataclasses.replace(frozen, data=memoryview(text), encoding="identity")
+    return frozen._replace(data=memoryview(text), encoding="identity")
 
 
 def test_drop_forgets_the_dataset_but_not_its_numbers(archive):

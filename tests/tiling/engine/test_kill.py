@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiling.engine.synthetic import SLUG, make_workspace, traced
+from tiling.archive import Archive
 from tiling.engine import SerialExecutor, tile
 from tim.workspace import Workspace
 
@@ -102,3 +103,13 @@ def test_interrupted_by_the_keyboard(tmp_path: Path):
     assert err.decode().count("Traceback") == 1, err.decode()  # the parent's, which the command turns into a word
     assert "KeyboardInterrupt" in err.decode()
     assert all_gone(process.pid, 5)
+
+
+def test_leftovers_of_killed_writers_go_at_once(tmp_path: Path):
+    workspace = make_workspace(tmp_path, TEXTS)
+    with Archive(workspace.archive_root) as archive:
+        archive.packs.mkdir(exist_ok=True)
+        for name in (".pages-words-1.99999.part", ".pages-other-7.99999.part"):
+            (archive.packs / name).touch()
+    tile(workspace, SLUG, executor=SerialExecutor())
+    assert not list(workspace.archive_root.rglob("*.part"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from tests.tim.place import place_oracles as oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tim.place import place_oracles as oracle
 from tim.errors import PlaceError
 from tim.place import Datum, FoundCrs, Height, Place, PlaceOptions, ellipsoid, resolve
 from tim.place.crs import conversion, parse

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import radians
 
 import numpy as np
-from tests.tim.place import place_oracles as oracle
 import pytest
 from pyproj import CRS
 
+from tests.tim.place import place_oracles as oracle
 from tim.errors import PlaceError
 from tim.place import FoundCrs, Place, PlaceOptions, resolve
 from tim.place.datum import equivalent

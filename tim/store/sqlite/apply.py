@@ -176,10 +176,7 @@ class _Work:
                 raise StoreError("store.twice", tim_id=str(tim_id), key=state.key[1])
             state.spans.remove(span)
             self.closed.append((self.seq, span.row))
-            for left, right in (
-                (span.valid_from, min(start, span.valid_to)),
-                (max(end, span.valid_from), span.valid_to),
-            ):
+            for left, right in ((span.valid_from, start), (end, span.valid_to)):
                 if left < right:
                     state.last += 1
                     self.copies.append((span, self.next_version, state.last, left, right))

@@ -20,7 +20,7 @@ const dialogStyles = css`
   dialog::backdrop {
     background: rgb(10 16 22 / 45%);
   }
-  header {
+  .head {
     display: flex;
     align-items: center;
     padding: 12px 12px 8px 20px;
@@ -67,6 +67,7 @@ export class HelpDialog extends LitElement {
     dialogStyles,
     css`
       dl {
+        grid-template-columns: 190px minmax(0, 1fr);
         gap: 6px 18px;
       }
       dt {
@@ -104,10 +105,10 @@ export class HelpDialog extends LitElement {
   protected override render() {
     const { t } = this;
     return html`<dialog aria-labelledby="title">
-      <header>
+      <div class="head">
         <h2 id="title">${t("help.title")}</h2>
         <button class="icon" aria-label=${t("info.close")} @click=${() => this.dialog.close()}>${icons.close}</button>
-      </header>
+      </div>
       <div class="body">
         <dl>${MOUSE.map(([how, what]) => html`<dt><kbd>${t(how)}</kbd></dt><dd>${t(what)}</dd>`)}</dl>
         <hr />
@@ -160,7 +161,7 @@ export class KeyDialog extends LitElement {
   protected override render() {
     const { t } = this;
     return html`<dialog aria-labelledby="title">
-      <header><h2 id="title">${t("key.title")}</h2></header>
+      <div class="head"><h2 id="title">${t("key.title")}</h2></div>
       <form class="body" @submit=${this.submit}>
         <p>${t("key.text")}</p>
         <label>${t("key.label")}<input type="password" autocomplete="off" required /></label>

@@ -20,24 +20,25 @@ export class InfoPanel extends LitElement {
     css`
       section {
         display: flex;
+        flex: 1;
         flex-direction: column;
-        max-height: 100%;
+        min-width: 0;
         border: 1px solid var(--line);
         border-radius: 10px;
         background: var(--surface);
         box-shadow: var(--shadow);
       }
-      header {
+      .head {
         display: flex;
         align-items: center;
         gap: 10px;
         padding: 8px 8px 8px 16px;
         border-bottom: 1px solid var(--line);
       }
-      header svg {
+      .head svg {
         color: var(--accent);
       }
-      header button svg {
+      .head button svg {
         color: inherit;
       }
       h2 {
@@ -58,6 +59,9 @@ export class InfoPanel extends LitElement {
         font-size: 12px;
         font-weight: 500;
       }
+      dl {
+        grid-template-columns: minmax(96px, max-content) minmax(0, 1fr);
+      }
       .plain {
         margin-top: 12px;
       }
@@ -68,11 +72,11 @@ export class InfoPanel extends LitElement {
     const { t, language, picked } = this;
     const { collection, place, properties, geometricError } = picked;
     return html`<section aria-label=${t("info.title")} aria-live="polite">
-      <header>
+      <div class="head">
         ${collection ? kindIcon(collection.kind) : nothing}
         <h2 title=${collection?.title ?? ""}>${collection ? collection.title : t("info.ground")}</h2>
         <button class="icon" aria-label=${t("info.close")} title=${t("info.close")} @click=${() => this.send("close")}>${icons.close}</button>
-      </header>
+      </div>
       <div class="body">
         <dl>
           ${collection ? html`<dt>${t("info.kind")}</dt><dd>${t(`kind.${collection.kind}`)}</dd>` : nothing}

@@ -40,7 +40,6 @@ export class StatusBar extends LitElement {
         display: flex;
         align-items: center;
         gap: 8px;
-        min-width: 120px;
         color: var(--muted);
       }
       .dot {
@@ -71,8 +70,7 @@ export class StatusBar extends LitElement {
         border-top: 0;
       }
       @media (max-width: 720px) {
-        .frame,
-        .state {
+        .frame {
           display: none;
         }
       }

@@ -1,6 +1,6 @@
 // The page: lays out the parts, hands them the session's state, and turns what they report into changes of the session and the stage.
 
-import { LitElement, type TemplateResult, css, html, nothing } from "lit";
+import { LitElement, type TemplateResult, html, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import type { Collection } from "../api";
 import { type Translate, translator } from "../i18n";
@@ -16,6 +16,7 @@ import "./display-panel";
 import "./info-panel";
 import "./layer-panel";
 import type { LayerPanel } from "./layer-panel";
+import { layout } from "./layout";
 import "./notices";
 import "./status-bar";
 import type { StatusBar } from "./status-bar";
@@ -27,6 +28,8 @@ const NARROW = "(max-width: 720px)";
 
 @customElement("tim-app")
 export class TimApp extends LitElement {
+  static override styles = [palette, controls, layout];
+
   @property({ reflect: true }) theme: Theme = firstTheme();
   @state() private picked: Picked | null = null;
   @state() private found: ReadonlyMap<string, ReadonlySet<string>> = new Map();
@@ -232,85 +235,6 @@ export class TimApp extends LitElement {
   private reportScale(metresPerPixel: number): void {
     if (Math.abs(metresPerPixel - this.status.metresPerPixel) > 0.002 * metresPerPixel) this.status.metresPerPixel = metresPerPixel;
   }
-
-  static override styles = [
-    palette,
-    controls,
-    css`
-      :host {
-        position: fixed;
-        inset: 0;
-        display: grid;
-        grid-template-rows: auto minmax(0, 1fr) auto;
-        overflow: hidden;
-        background: var(--surface);
-        color: var(--text);
-        font: 14px/1.45 var(--font);
-      }
-      main {
-        position: relative;
-        display: grid;
-        grid-template-columns: auto minmax(0, 1fr);
-        min-height: 0;
-      }
-      aside {
-        display: flex;
-        flex-direction: column;
-        width: 320px;
-        min-height: 0;
-        background: var(--surface);
-        border-right: 1px solid var(--line);
-      }
-      tim-layer-panel {
-        flex: 1;
-      }
-      .stage {
-        position: relative;
-        grid-column: 2;
-        min-width: 0;
-        min-height: 0;
-        background: linear-gradient(var(--sky-high), var(--sky-low) 70%);
-      }
-      .map,
-      .map .cesium-widget,
-      .map canvas {
-        position: absolute;
-        inset: 0;
-        width: 100%;
-        height: 100%;
-      }
-      .map canvas:focus-visible {
-        outline: 2px solid var(--accent);
-        outline-offset: -2px;
-      }
-      tim-info-panel {
-        position: absolute;
-        top: 14px;
-        right: 14px;
-        width: min(320px, calc(100% - 28px));
-        max-height: calc(100% - 28px);
-        overflow: auto;
-      }
-      tim-notices {
-        position: absolute;
-        bottom: 16px;
-        left: 50%;
-        width: max-content;
-        max-width: min(640px, calc(100% - 32px));
-        transform: translateX(-50%);
-        pointer-events: none;
-      }
-      @media (max-width: 720px) {
-        aside {
-          position: absolute;
-          inset: 0 auto 0 0;
-          z-index: 1;
-          width: min(320px, 86vw);
-          box-shadow: var(--shadow);
-        }
-      }
-    `,
-  ];
 }
 
 declare global {

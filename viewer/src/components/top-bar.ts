@@ -66,7 +66,13 @@ export class TopBar extends LitElement {
           display: none;
         }
         select {
-          max-width: 110px;
+          max-width: 96px;
+        }
+        label {
+          margin: 0;
+        }
+        button {
+          padding: 0 6px;
         }
       }
     `,

@@ -25,9 +25,11 @@ export function goTo(camera: Camera, [lon, lat, height, heading, pitch]: CameraP
 /** Puts a box into view, at once or (seconds > 0) in flight. */
 export function flyToBox(camera: Camera, box: Box, seconds: number, done: () => void): void {
   const sphere = sphereOf(box);
+  const { frustum } = camera;
+  const aspect = "aspectRatio" in frustum && typeof frustum.aspectRatio === "number" ? frustum.aspectRatio : 1;
   camera.flyToBoundingSphere(sphere, {
     duration: seconds,
-    offset: new HeadingPitchRange(0, LOOK_DOWN, sphere.radius * 2.1),
+    offset: new HeadingPitchRange(0, LOOK_DOWN, sphere.radius * 2.1 * Math.max(1, 0.9 / aspect)),
     complete: done,
     cancel: done,
   });
