@@ -56,7 +56,13 @@ def measure(folder: Path, terrain: Path, peer: str | None, workers: int) -> tupl
         f"{count:,} points, {workers} workers; " + ("real terrain, coloured" if terrain.exists() else "made-up terrain")
     ]
     me = [sys.executable, "-m", "benchmarks.points"]
-    environment = {"PYTHONPATH": str(ROOT)}
+    # Both tools start with their modules compiled, as installed ones do.
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
+    }
+    warm_up(me, environment, peer, folder)
     rows: list[Row] = []
     used: dict[str, Usage] = {}
     for kind, file in files.items():
@@ -65,7 +71,7 @@ def measure(folder: Path, terrain: Path, peer: str | None, workers: int) -> tupl
         notes.append(
             f"{kind}: {used[kind].cpu_s:.1f} CPU-s, {used[kind].wall_s:.1f} s, {used[kind].peak_rss_mb:.0f} MB in all processes"
         )
-        theirs = run_peer(peer, file, folder / f"peer-{kind}") if peer else None
+        theirs = run_peer(peer, environment, file, folder / f"peer-{kind}") if peer else None
         if theirs:
             notes.append(
                 f"{PEER}, {kind}: {theirs.cpu_s:.1f} CPU-s, {theirs.wall_s:.1f} s, {theirs.peak_rss_mb:.0f} MB"
@@ -114,14 +120,23 @@ def rates(kind: str, count: int, ours: Usage, theirs: Usage | None) -> list[Row]
     ]
 
 
-def run_peer(python: str, file: Path, out: Path) -> Usage:
+def warm_up(me: list[str], environment: dict[str, str], peer: str | None, folder: Path) -> None:
+    """Convert a small cloud with both."""
+    small = folder / "small.las"
+    write_cloud(small, *_made_up(20_000), np.full(3, 0.001), MADE_UP_CORNER, 1)
+    run([*me, "--ours", str(small), str(folder / "ours-small")], environment)
+    if peer:
+        run_peer(peer, environment, small, folder / "peer-small")
+
+
+def run_peer(python: str, environment: dict[str, str], file: Path, out: Path) -> Usage:
     """py3dtiles with the same attributes. Without ``--color_scale`` it hangs on LAZ for ever, hence also the time limit."""
     command = [
         str(Path(python).with_name("py3dtiles")), "convert", str(file), "--out", str(out), "--overwrite", "--srs_out", "4978",
         "--spec-version", "1.1", "--pyproj-always-xy", "--color_scale", "1",
         "--extra-fields", "classification", "--extra-fields", "intensity",
     ]  # fmt: skip
-    return run(command, timeout=900)
+    return run(command, {**environment, "PYTHONPATH": ""}, timeout=1200)
 
 
 def convert(file: Path, out: Path, workers: int) -> None:
@@ -153,43 +168,46 @@ def decode(file: Path) -> None:
         print(header.point_count / (time.process_time() - started) / 1e6)
 
 
+MADE_UP_CORNER = np.array([505999.0, 5184492.0, 800.0])
+
+
 def make_input(terrain: Path, las: Path, laz: Path) -> int:
     """Write the same points as LAS and as LAZ (format 7); returns how many."""
     import laspy
 
     if terrain.exists():
         tile = laspy.read(terrain, laz_backend=laspy.LazBackend.Lazrs)
-        header, crs = tile.header, next(v for v in tile.header.vlrs if v.record_id == 2112)
+        crs = next(v for v in tile.header.vlrs if v.record_id == 2112)
         raw = np.column_stack([tile.X, tile.Y, tile.Z]).astype(np.int64)
-        intensity, classes, time_ = (
-            np.asarray(tile.intensity),
-            np.asarray(tile.classification),
-            np.asarray(tile.gps_time),
-        )
-        scales, offsets = header.scales, header.offsets
+        values = (raw, np.asarray(tile.intensity), np.asarray(tile.classification), np.asarray(tile.gps_time), crs)
+        scales, offsets = tile.header.scales, tile.header.offsets
     else:
-        raw, intensity, classes, time_, crs = _made_up(2_900_000)
-        scales, offsets = np.full(3, 0.001), np.array([505999.0, 5184492.0, 800.0])
+        values = _made_up(2_900_000)
+        scales, offsets = np.full(3, 0.001), MADE_UP_CORNER
+    for path in (las, laz):
+        write_cloud(path, *values, scales, offsets, COPIES)
+    return len(values[0]) * COPIES * COPIES
+
+
+def write_cloud(
+    path: Path, raw: Any, intensity: Any, classes: Any, gps_time: Any, crs: Any, scales: Any, offsets: Any, copies: int
+) -> None:
+    """``copies`` times ``copies`` of a cloud side by side, coloured."""
+    import laspy
+
     colour = _colour(raw, intensity)
     side = raw[:, :2].max(axis=0) - raw[:, :2].min(axis=0)
-    for path in (las, laz):
-        out = laspy.LasHeader(version="1.4", point_format=7)
-        out.scales, out.offsets = scales, offsets
-        out.vlrs.append(crs)
-        with laspy.open(path, mode="w", header=out, laz_backend=laspy.LazBackend.Lazrs) as writer:
-            for i in range(COPIES * COPIES):
-                points: Any = laspy.ScaleAwarePointRecord.zeros(len(raw), header=out)
-                shift = np.array([i % COPIES, i // COPIES]) * side
-                points.X, points.Y = (raw[:, k] + shift[k] for k in (0, 1))
-                points.Z, points.intensity, points.classification, points.gps_time = (
-                    raw[:, 2],
-                    intensity,
-                    classes,
-                    time_,
-                )
-                points.red, points.green, points.blue = (colour * np.uint16(257)).T
-                writer.write_points(points)
-    return len(raw) * COPIES * COPIES
+    header = laspy.LasHeader(version="1.4", point_format=7)
+    header.scales, header.offsets = scales, offsets
+    header.vlrs.append(crs)
+    with laspy.open(path, mode="w", header=header, laz_backend=laspy.LazBackend.Lazrs) as writer:
+        for i in range(copies * copies):
+            points: Any = laspy.ScaleAwarePointRecord.zeros(len(raw), header=header)
+            shift = np.array([i % copies, i // copies]) * side
+            points.X, points.Y = (raw[:, k] + shift[k] for k in (0, 1))
+            points.Z, points.intensity, points.classification, points.gps_time = raw[:, 2], intensity, classes, gps_time
+            points.red, points.green, points.blue = (colour * np.uint16(257)).T
+            writer.write_points(points)
 
 
 def _colour(raw: Any, intensity: Any) -> Any:
