@@ -23,6 +23,7 @@ from tim.store import Changeset, PutSource
 from tim.workspace import Workspace
 
 FRAME = Frame(114.3, 30.5, 20.0, 2**-10)
+INFO = TilesetInfo(FRAME, 1, asset_extras={"attributes": [{"name": "height", "minimum": 0, "maximum": 9}]})
 BOX = (0.0, 0.0, 0.0, 50.0, 0.0, 0.0, 0.0, 50.0, 0.0, 0.0, 0.0, 10.0)
 
 
@@ -102,7 +103,7 @@ class Site:
         return Keys(self.workspace.path)
 
     def add(self, slug: str, *, private: bool = False, title: str = "") -> Dataset:
-        dataset = Dataset(slug, title or slug, "meshes", dataset_uid(slug), FRAME, private, {"attributes": ["height"]})
+        dataset = Dataset(slug, title or slug, "meshes", dataset_uid(slug), FRAME, private)
         with self.workspace.store() as store:
             store.put_dataset(dataset)
         return dataset
@@ -119,7 +120,7 @@ class Site:
             ref = writer.put(payload, compress=compress)
             archive.add(writer.close())
             return archive.publish(
-                slug, [TileEntry("osgb/a/a#0", None, BOX, 0.0, "REPLACE", ref, {"triangles": 2})], TilesetInfo(FRAME, 1)
+                slug, [TileEntry("osgb/a/a#0", None, BOX, 0.0, "REPLACE", ref, {"triangles": 2})], INFO
             )
 
     def publish_octree(self, slug: str, payload: bytes) -> Snapshot:

@@ -64,7 +64,7 @@ def test_collections(client: Client, site: Site):
     }
     assert town["tim"]["kind"] == "meshes"
     assert town["tim"]["private"] is False
-    assert town["tim"]["attributes"] == [{"name": "height", "title": "height"}]
+    assert town["tim"]["attributes"] == [{"title": "height", "name": "height", "minimum": 0, "maximum": 9}]
     assert town["tim"]["snapshot"]["seq"] == 1
     assert town["tim"]["snapshot"]["counts"] == {"triangles": 2}
     assert town["tim"]["snapshot"]["bytes"] == len(TOWN)
