@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.points --peer ENV/bin/python`` where that environment has py3dtiles 12.1; without it the peer's columns stay empty.
 
-The input is real terrain where ``../shared/data`` is there, set side by side four times (11.5 million points) and coloured by its own
+The input is real terrain where ``../shared/data`` is there, set side by side nine times (26 million points) and coloured by its own
 intensity and slope, because the original is black; otherwise a made-up one. Both tools read the same file, place it on the globe and keep
 colour, classification and intensity; both end with tiles ready to be served. CPU-seconds are user + system over all processes, start-up included.
 """
@@ -23,7 +23,7 @@ from benchmarks._report import Row, Usage, arguments, emit, run
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-COPIES = 2
+COPIES = 3
 """Along each side."""
 BARS = {"las_ratio": 10.0, "laz_ratio": 7.0, "laz_of_decode": 0.4, "bytes_per_point": 8.0, "rss_per_worker_mb": 350.0}
 PEER = "py3dtiles 12.1"
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", help="python of an environment with py3dtiles")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real data sets")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--ours", nargs=2, metavar=("FILE", "OUT"), help="convert one file (what this script measures)")
+    parser.add_argument("--ours", nargs=2, metavar=("FILE", "OUT"), help="import and tile one file (what this script measures)")
     parser.add_argument("--decode", metavar="FILE", help="decode one file with bare lazrs (what this script measures)")
     options = parser.parse_args()
     if options.ours:
@@ -121,7 +121,7 @@ def rates(kind: str, count: int, ours: Usage, theirs: Usage | None) -> list[Row]
 
 
 def warm_up(me: list[str], environment: dict[str, str], peer: str | None, folder: Path) -> None:
-    """Convert a small cloud with both."""
+    """Tile a small cloud with both."""
     small = folder / "small.las"
     write_cloud(small, _made_up(20_000), np.full(3, 0.001), MADE_UP_CORNER, 1)
     run([*me, "--ours", str(small), str(folder / "ours-small")], environment)
