@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.points --peer ENV/bin/python`` where that environment has py3dtiles 12.1; without it the peer's columns stay empty.
 
-The input is real terrain where ``../shared/data`` is there, set side by side four times (11.5 million points) and coloured by its own
+The input is real terrain where ``../shared/data`` is there, set side by side nine times (26 million points) and coloured by its own
 intensity and slope, because the original is black; otherwise a made-up one. Both tools read the same file, place it on the globe and keep
-colour, classification and intensity; both write a folder. CPU-seconds are user + system over all processes, start-up included.
+colour, classification and intensity; both end with tiles ready to be served. CPU-seconds are user + system over all processes, start-up included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks._report import Row, Usage, arguments, emit, run
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-COPIES = 2
+COPIES = 3
 """Along each side."""
 BARS = {"las_ratio": 10.0, "laz_ratio": 7.0, "laz_of_decode": 0.4, "bytes_per_point": 8.0, "rss_per_worker_mb": 350.0}
 PEER = "py3dtiles 12.1"
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", help="python of an environment with py3dtiles")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real data sets")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--ours", nargs=2, metavar=("FILE", "OUT"), help="convert one file (what this script measures)")
+    parser.add_argument("--ours", nargs=2, metavar=("FILE", "OUT"), help="import and tile one file (what this script measures)")
     parser.add_argument("--decode", metavar="FILE", help="decode one file with bare lazrs (what this script measures)")
     options = parser.parse_args()
     if options.ours:
@@ -90,7 +90,7 @@ def measure(folder: Path, terrain: Path, peer: str | None, workers: int) -> tupl
             ratio=mine / best,
         )
     )
-    stored = sum(path.stat().st_size for path in (folder / "ours-laz").rglob("*") if path.is_file())
+    stored = int(used["laz"].output)
     theirs_stored = sum(path.stat().st_size for path in (folder / "peer-laz").rglob("*") if path.is_file())
     rows.append(
         Row(
@@ -121,9 +121,9 @@ def rates(kind: str, count: int, ours: Usage, theirs: Usage | None) -> list[Row]
 
 
 def warm_up(me: list[str], environment: dict[str, str], peer: str | None, folder: Path) -> None:
-    """Convert a small cloud with both."""
+    """Tile a small cloud with both."""
     small = folder / "small.las"
-    write_cloud(small, *_made_up(20_000), np.full(3, 0.001), MADE_UP_CORNER, 1)
+    write_cloud(small, _made_up(20_000), np.full(3, 0.001), MADE_UP_CORNER, 1)
     run([*me, "--ours", str(small), str(folder / "ours-small")], environment)
     if peer:
         run_peer(peer, environment, small, folder / "peer-small")
@@ -139,13 +139,17 @@ def run_peer(python: str, environment: dict[str, str], file: Path, out: Path) ->
     return run(command, {**environment, "PYTHONPATH": ""}, timeout=1200)
 
 
-def convert(file: Path, out: Path, workers: int) -> None:
-    """What ``tim convert FILE OUT --vertical ellipsoid`` does."""
-    from importers.plan import Options
-    from tiling.engine import convert as convert_files
+def convert(file: Path, folder: Path, workers: int) -> None:
+    """What ``tim import FILE --vertical ellipsoid`` and ``tim tile`` do; prints the bytes of all tiles as they are stored and sent."""
+    from importers.plan import Options, make_plan
+    from importers.run import run_import
+    from tiling.engine import tile
     from tim.place.resolve import PlaceOptions
+    from tim.workspace import Workspace
 
-    convert_files([file], out, Options(place=PlaceOptions(vertical="ellipsoid")), workers=workers)
+    workspace = Workspace.create(folder)
+    imported = run_import(workspace, make_plan([file], Options(place=PlaceOptions(vertical="ellipsoid"))))
+    print(tile(workspace, imported.datasets[0].dataset, workers=workers).snapshot.bytes)
 
 
 def decode(file: Path) -> None:
@@ -185,16 +189,15 @@ def make_input(terrain: Path, las: Path, laz: Path) -> int:
         values = _made_up(2_900_000)
         scales, offsets = np.full(3, 0.001), MADE_UP_CORNER
     for path in (las, laz):
-        write_cloud(path, *values, scales, offsets, COPIES)
+        write_cloud(path, values, scales, offsets, COPIES)
     return len(values[0]) * COPIES * COPIES
 
 
-def write_cloud(
-    path: Path, raw: Any, intensity: Any, classes: Any, gps_time: Any, crs: Any, scales: Any, offsets: Any, copies: int
-) -> None:
+def write_cloud(path: Path, values: Any, scales: Any, offsets: Any, copies: int) -> None:
     """``copies`` times ``copies`` of a cloud side by side, coloured."""
     import laspy
 
+    raw, intensity, classes, gps_time, crs = values
     colour = _colour(raw, intensity)
     side = raw[:, :2].max(axis=0) - raw[:, :2].min(axis=0)
     header = laspy.LasHeader(version="1.4", point_format=7)

@@ -28,7 +28,7 @@ import importers
 from tiling.builder import Job, Shard, ShardResult, TileEntry, TileSink
 from tiling.points import content, morton, octree
 from tiling.points.octree import Cell, Octree
-from tiling.points.spill import Columns, Spill
+from tiling.points.spill import Columns, Spill, allocate
 from tim.errors import CorruptSource, TilingError
 from tim.geometry import F64, Points, PointSchema
 from tim.place import Frame, LocalMap, ellipsoid, local_map
@@ -275,9 +275,7 @@ def _sort(job: Job, spec: Mapping[str, Any]) -> ShardResult:
     root, layout = _root(spec), _layout(spec)
     low, high = (np.array(corner) for corner in source.bounds)
     place = local_map(ref.place, job.frame, low, high)
-    columns = {
-        k: np.empty((spec["count"], n) if n > 1 else spec["count"], t) for k, (t, n) in layout.items() if k != "key"
-    }
+    columns = allocate({k: v for k, v in layout.items() if k != "key"}, spec["count"])
     count = read = 0
     problems: list[tuple[str, Mapping[str, Any]]] = []
     try:
@@ -483,15 +481,16 @@ def _gather(
 
     Equal keys keep the order of the files.
     """
-    parts = [
-        Spill(scratch / name, count, layout).read(low, high)
-        for name, (count, low, high) in zip(spec["scratch"], spec["rows"], strict=True)
-    ]
-    if len(parts) == 1:
-        return parts[0], None
-    columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in layout}
+    columns = allocate(layout, sum(high - low for _, low, high in spec["rows"]))
+    at = 0
+    for name, (count, low, high) in zip(spec["scratch"], spec["rows"], strict=True):
+        Spill(scratch / name, count, layout).read(low, high, columns, at)
+        at += high - low
+    files = len(spec["scratch"])
+    if files == 1:
+        return columns, None
     keys = columns["key"]
-    order = np.argsort(keys, kind="stable") if len(parts) <= _FEW_RUNS else morton.order(keys)
+    order = np.argsort(keys, kind="stable") if files <= _FEW_RUNS else morton.order(keys)
     columns["key"] = keys.take(order)
     return columns, order
 

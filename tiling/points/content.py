@@ -50,8 +50,7 @@ def path_order(x: U32, y: U32) -> NDArray[np.intp]:
     width = max(width, span_across // 0x7FFF + 1)
     strip = (across - low_across) // np.uint32(width)
     walk = along - low_along
-    back = (strip & np.uint32(1)).astype(np.bool_)
-    walk[back] = np.uint32(span_along) - walk[back]
+    walk = np.where(strip & np.uint32(1), np.uint32(span_along) - walk, walk)
     key = strip.astype(np.uint64) << np.uint64(32) | walk
     if count > 1 << 16:
         return np.argsort(key, kind="stable")
@@ -76,7 +75,7 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
     semantics: dict[str, Any] = {}
     for name, column in tile.columns.items():
         if name == "rgb":
-            streams.append(_Stream("COLOR_0", _LINEAR[column.view(np.uint8).reshape(-1, 4)].T, normalized=True))
+            streams.append(_Stream("COLOR_0", _LINEAR.take(column.view(np.uint8)).reshape(-1, 4).T, normalized=True))
             continue
         stored, offset = _storable(column)
         stream = _Stream(f"_{name.upper()}", np.ascontiguousarray(stored.reshape(len(stored), -1).T))

@@ -91,7 +91,7 @@ class Octree:
         cell, rows = work.cell, work.rows
         if (len(rows) <= self.most and not any(work.fixed.values())) or cell.level == self.depth:
             return rows, iter(())
-        left = firsts[rows]
+        left = firsts.take(rows)
         shown = left <= self._grid_depth(left, cell.level)
         children = cell.children()
         starts = np.array([child.keys(self.depth)[0] for child in children[1:]], np.uint64)

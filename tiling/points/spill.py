@@ -34,17 +34,22 @@ class Spill:
                 file.write(column.data.cast("B") if column.size else b"")
         draft.replace(self.path)
 
-    def read(self, low: int, high: int) -> Columns:
-        """The rows ``low``..``high`` of all columns. Raises EOFError where the file is shorter than it should be."""
-        out: Columns = {}
+    def read(self, low: int, high: int, into: Columns, at: int) -> None:
+        """Read the rows ``low``..``high`` of all columns into the rows from ``at`` of others.
+
+        Raises EOFError where the file is shorter than it should be.
+        """
         start = 0
         with self.path.open("rb") as file:
             for name, (dtype, components) in self.layout.items():
                 width = np.dtype(dtype).itemsize * components
-                column = np.empty((high - low, components) if components > 1 else high - low, dtype)
+                rows = into[name][at : at + high - low]
                 file.seek(start + low * width)
-                if column.size and file.readinto(column.data.cast("B")) != column.nbytes:
+                if rows.size and file.readinto(rows.data.cast("B")) != rows.nbytes:
                     raise EOFError(f"{self.path.name} is shorter than it should be")
-                out[name] = column
                 start += self.count * width
-        return out
+
+
+def allocate(layout: Layout, count: int) -> Columns:
+    """Columns of ``count`` rows, to be filled."""
+    return {name: np.empty((count, width) if width > 1 else count, dtype) for name, (dtype, width) in layout.items()}

@@ -56,10 +56,16 @@ def as_written(refs: list[SourceRef], built: driving.Built) -> np.ndarray:
     for ref in refs:
         data = laspy.read(ref.uri, laz_backend=laspy.LazBackend.Lazrs)
         position = np.rint(independent(data, "EPSG:32650", built.job.frame) / built.job.frame.step).astype(np.int64)
-        colour = np.column_stack([data.red, data.green, data.blue]).astype(np.int64)
+        colour = linear(np.column_stack([data.red, data.green, data.blue]))
         rows.append(np.column_stack([position, colour, data.intensity, data.classification]))
     whole = np.concatenate(rows)
     return whole[np.lexsort(whole.T)]
+
+
+def linear(srgb: np.ndarray) -> np.ndarray:
+    """sRGB bytes as linear light, rounded to bytes (IEC 61966-2-1)."""
+    value = srgb / 255
+    return np.rint(255 * np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)).astype(np.int64)
 
 
 def independent(data: laspy.LasData, crs: str, frame) -> np.ndarray:
