@@ -72,7 +72,7 @@ class Sample:
     """Requests per second."""
 
 
-def measure(nginx: str, seconds: float = SECONDS, rounds: int = ROUNDS) -> dict[str, Sample]:
+def measure(nginx: str, seconds: int = SECONDS, rounds: int = ROUNDS) -> dict[str, Sample]:
     """Medians by target."""
     with tempfile.TemporaryDirectory(prefix="tim-http-") as name:
         folder = Path(name)
@@ -100,8 +100,8 @@ def measure(nginx: str, seconds: float = SECONDS, rounds: int = ROUNDS) -> dict[
 def rows(samples: dict[str, Sample]) -> Iterator[Row]:
     """The figures of the design, and the costs behind them."""
     peer = samples["nginx"].cpu_us
-    yield Row("cpu_ratio", samples["tim"].cpu_us / peer, "x nginx", 2.5, at_least=False)
-    yield Row("cpu_ratio_keyed", samples["keyed"].cpu_us / peer, "x nginx", 3.5, at_least=False)
+    yield Row("cpu_ratio", samples["tim"].cpu_us / peer, "x nginx", 2.5, "nginx", 1.0, at_least=False)
+    yield Row("cpu_ratio_keyed", samples["keyed"].cpu_us / peer, "x nginx", 3.5, "nginx", 1.0, at_least=False)
     yield Row("cpu_us", samples["tim"].cpu_us, "µs/request", peer="nginx", peer_value=peer)
     yield Row("cpu_us_keyed", samples["keyed"].cpu_us, "µs/request", peer="nginx", peer_value=peer)
     yield Row(
@@ -116,7 +116,7 @@ def main() -> int:
     parser.add_argument(
         "--nginx", default=shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"), help="path of nginx"
     )
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="per round and target")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="per round and target")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     if not options.nginx or not shutil.which("wrk"):
@@ -198,10 +198,10 @@ def _server(workspace: Path) -> Iterator[tuple[int, int]]:
         process.wait(20)
 
 
-def _round(target: Target, folder: Path, names: Path, seconds: float) -> Sample:
+def _round(target: Target, folder: Path, names: Path, seconds: int) -> Sample:
     script = folder / "wrk.lua"
     script.write_text(_WRK.format(names=names, prefix=target.prefix, header=target.header), encoding="utf-8")
-    command = ["wrk", "-t1", "-c32", f"-d{seconds:g}s", "-s", str(script), f"http://127.0.0.1:{target.port}"]
+    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{target.port}"]
     before = sum(map(_cpu_seconds, target.pids))
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
     spent = sum(map(_cpu_seconds, target.pids)) - before

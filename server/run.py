@@ -45,14 +45,16 @@ def serve(
     """
     make = partial(_make, workspace.path, root_path, base_maps, cors)
     app = make()
-    with listen(host, port) as sock, _stopping() as stop:
-        if on_ready is not None:
-            on_ready(url(sock, host, root_path))
+    with listen(host, port) as sock:
         if workers <= 1:
-            _run(app, sock, access_log)
+            _run(app, sock, access_log, on_ready and partial(on_ready, url(sock, host, root_path)))
         else:
             asyncio.run(app.catalog.close())
-            _run_workers(partial(_work, make, sock, access_log), workers, stop)
+            _run_workers(
+                partial(_work, make, sock, access_log),
+                workers,
+                on_ready and partial(on_ready, url(sock, host, root_path)),
+            )
 
 
 @contextmanager
@@ -115,17 +117,23 @@ def _make(path: Path, root_path: str, base_maps: Path | None, cors: str | Sequen
     return create_app(Workspace.open(path), root_path=root_path, base_maps=maps, cors=cors)
 
 
-def _run(app: App, sock: socket.socket, access_log: bool) -> None:
+def _run(app: App, sock: socket.socket, access_log: bool, on_ready: Callable[[], None] | None = None) -> None:
     import uvicorn
 
-    access = logging.getLogger("uvicorn.access")
-    access.addFilter(redaction := Redaction())
     config = uvicorn.Config(
         app, log_config=None, access_log=access_log, proxy_headers=False, server_header=False, ws="none", lifespan="on",
         http=_protocol(), timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
+    server = uvicorn.Server(config)
+    access = logging.getLogger("uvicorn.access")
+    access.addFilter(redaction := Redaction())
     try:
-        uvicorn.Server(config).run(sockets=[sock])
+        with _stopping(
+            lambda: setattr(server, "should_exit", True)
+        ):  # until uvicorn's own handlers stand, and after them
+            if on_ready is not None:
+                on_ready()
+            server.run(sockets=[sock])
     finally:
         access.removeFilter(redaction)
 
@@ -139,12 +147,12 @@ def _protocol() -> Any:
 
 
 def _work(make: Callable[[], App], sock: socket.socket, access_log: bool) -> None:
-    with _stopping():
-        _run(make(), sock, access_log)
+    _run(make(), sock, access_log)
 
 
-def _run_workers(work: Callable[[], None], workers: int, stop: threading.Event) -> None:
+def _run_workers(work: Callable[[], None], workers: int, on_ready: Callable[[], None] | None) -> None:
     """Keep so many processes at the socket; one that dies is replaced, but not one that cannot even start."""
+    stop = threading.Event()
     context = multiprocessing.get_context("spawn")
 
     def start() -> tuple[BaseProcess, float]:
@@ -152,39 +160,42 @@ def _run_workers(work: Callable[[], None], workers: int, stop: threading.Event) 
         process.start()
         return process, time.monotonic()
 
-    running = [start() for _ in range(workers)]
-    try:
-        while not stop.is_set():
-            wait([process.sentinel for process, _ in running], timeout=0.2)
-            for at, (process, since) in enumerate(running):
-                if not process.is_alive() and not stop.is_set():
-                    if time.monotonic() - since < 5:
-                        raise WorkspaceError("server.worker-died", status=process.exitcode)
-                    running[at] = start()
-    finally:
-        for process, _ in running:
-            process.terminate()
-        for process, _ in running:
-            process.join(GRACE_SECONDS + 2)
-            if process.is_alive():
-                process.kill()
-                process.join()
+    running: list[tuple[BaseProcess, float]] = []
+    with _stopping(stop.set):
+        try:
+            running += [start() for _ in range(workers)]
+            if on_ready is not None:
+                on_ready()
+            while not stop.is_set():
+                wait([process.sentinel for process, _ in running], timeout=0.2)
+                for at, (process, since) in enumerate(running):
+                    if not process.is_alive() and not stop.is_set():
+                        if time.monotonic() - since < 5:
+                            raise WorkspaceError("server.worker-died", status=process.exitcode)
+                        running[at] = start()
+        finally:
+            for process, _ in running:
+                process.terminate()
+            for process, _ in running:
+                process.join(GRACE_SECONDS + 2)
+                if process.is_alive():
+                    process.kill()
+                    process.join()
 
 
 @contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set the event and do nothing else, so that ``serve`` returns after a graceful end. In the main thread only."""
-    stop = threading.Event()
+def _stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM call ``stop`` and do nothing else, so that ``serve`` returns after a graceful end. In the main thread only."""
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        stop()
 
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             with suppress(TypeError, ValueError):

@@ -279,6 +279,15 @@ def test_ends_gracefully(site: Site):
             idle.close()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_told_to_stop_as_soon_as_it_is_ready(site: Site, workers: int):
+    with serving(site, workers=workers) as running:
+        running.process.send_signal(signal.SIGTERM)
+        _, err = running.process.communicate(timeout=25)
+        assert running.process.returncode == 0, err
+        assert "Traceback" not in err
+
+
 def test_prefix_in_the_url(site: Site):
     with serving(site, root_path="/gis") as running:
         assert running.base.endswith("/gis/")
