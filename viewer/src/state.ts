@@ -23,7 +23,7 @@ export interface View {
   readonly underground: boolean;
 }
 
-export const POINT_SIZES = { least: 1, most: 8, default: 3 } as const;
+export const POINT_SIZES = { least: 1, most: 10, default: 4 } as const;
 export const NO_BASE_MAP = "none";
 
 export function defaultView(language: Language): View {

@@ -47,6 +47,9 @@ export const layout = css`
     height: 100%;
   }
   .map canvas:focus-visible {
+    outline: none;
+  }
+  .map canvas:focus-visible:not(.by-pointer) {
     outline: 2px solid var(--accent);
     outline-offset: -2px;
   }

@@ -66,8 +66,15 @@ export class TimApp extends LitElement {
     const { canvas } = this.stage;
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "application");
-    canvas.addEventListener("keydown", (event) => this.keyPressed(event));
-    canvas.addEventListener("pointerdown", () => canvas.focus());
+    canvas.addEventListener("keydown", (event) => {
+      canvas.classList.remove("by-pointer");
+      this.keyPressed(event);
+    });
+    canvas.addEventListener("blur", () => canvas.classList.remove("by-pointer"));
+    canvas.addEventListener("pointerdown", () => {
+      canvas.classList.add("by-pointer");
+      canvas.focus();
+    });
     if (this.session.view.camera) this.stage.place(this.session.view.camera);
     await this.session.load();
   }

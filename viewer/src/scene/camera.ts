@@ -29,7 +29,7 @@ export function flyToBox(camera: Camera, box: Box, seconds: number, done: () => 
   const aspect = "aspectRatio" in frustum && typeof frustum.aspectRatio === "number" ? frustum.aspectRatio : 1;
   camera.flyToBoundingSphere(sphere, {
     duration: seconds,
-    offset: new HeadingPitchRange(0, LOOK_DOWN, sphere.radius * 2.1 * Math.max(1, 0.9 / aspect)),
+    offset: new HeadingPitchRange(0, LOOK_DOWN, sphere.radius * 1.8 * Math.max(1, 0.9 / aspect)),
     complete: done,
     cancel: done,
   });
