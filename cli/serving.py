@@ -24,6 +24,8 @@ def register(app: typer.Typer) -> None:
     keys.command("list", help=tr("Keys by name.", "列出密钥。"))(key_list)
     keys.command("revoke", help=tr("Take a key back.", "撤销密钥。"))(key_revoke)
     keys.command("sign", help=tr("A signed path prefix for one dataset.", "为某数据集签发带签名的路径前缀。"))(key_sign)
+    keys.command("lock", help=tr("Make a dataset private.", "设为私有数据集。"))(key_lock)
+    keys.command("unlock", help=tr("Make a dataset public again.", "恢复为公开数据集。"))(key_unlock)
     app.add_typer(keys, name="key")
     app.command("demo", help=tr("Make, tile and serve a small coastal place.", "生成、切片并发布一个海滨小镇示例。"))(
         demo
@@ -35,12 +37,19 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8080,
     root_path: Annotated[str, typer.Option(help=tr("Path prefix behind a gateway.", "网关后的路径前缀。"))] = "",
+    base_maps: Annotated[Path | None, typer.Option(help=tr("TOML file of base maps.", "底图设置文件(TOML)。"))] = None,
+    cors: Annotated[str, typer.Option(help=tr("Origin that other sites may read from.", "允许跨域读取的来源。"))] = "*",
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help=tr("Server processes.", "服务进程数。"))] = 1,
+    access_log: Annotated[bool, typer.Option("--access-log", help=tr("Log every request.", "记录每个请求。"))] = False,
 ) -> None:
     """Serve until interrupted."""
     from server.run import serve as run
     from tim.workspace import Workspace as Folder
 
-    run(Folder.open(Path(workspace)), host=host, port=port, root_path=root_path, on_ready=ready)
+    run(
+        Folder.open(Path(workspace)), host, port, root_path=root_path, base_maps=base_maps, cors=cors, workers=workers,
+        access_log=access_log, on_ready=ready,
+    )  # fmt: skip
 
 
 def ready(url: str) -> None:
@@ -124,3 +133,24 @@ def key_sign(
     from tim.workspace import Workspace as Folder
 
     typer.echo(Keys(Folder.open(Path(workspace)).path).sign(name, dataset, days=days))
+
+
+def key_lock(dataset: str, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+    """Only keys open the dataset from now on."""
+    set_private(workspace, dataset, private=True)
+
+
+def key_unlock(dataset: str, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+    """Everybody may see the dataset."""
+    set_private(workspace, dataset, private=False)
+
+
+def set_private(workspace: str, dataset: str, *, private: bool) -> None:
+    """Change who may see a dataset."""
+    from dataclasses import replace
+
+    from tim.workspace import Workspace as Folder
+
+    with Folder.open(Path(workspace)).store() as store:
+        store.put_dataset(replace(store.dataset(dataset), private=private))
+    say(tr(f"{dataset} is {'private' if private else 'public'}", f"{dataset} 已设为{'私有' if private else '公开'}"))

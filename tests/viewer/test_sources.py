@@ -43,7 +43,7 @@ def test_lock_file_names_no_host_and_exact_versions() -> None:
     assert '"resolved"' not in lock
     manifest = json.loads((VIEWER / "package.json").read_text(encoding="utf-8"))
     versions = {**manifest["dependencies"], **manifest["devDependencies"]}
-    assert [v for v in versions.values() if not re.fullmatch(r"\d+\.\d+\.\d+", v)] == []
+    assert [v for v in versions.values() if not re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", v)] == []
     locked = json.loads(lock)["packages"]
     assert {name: locked[f"node_modules/{name}"]["version"] for name in versions} == versions
 

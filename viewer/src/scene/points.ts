@@ -48,10 +48,17 @@ export class PointDrawing {
     const shading = this.tileset.pointCloudShading;
     shading.maximumAttenuation = view.pointSize;
     shading.eyeDomeLighting = view.eyeDome;
-    const mode = canColour(this.properties, view.colour) ? view.colour : "colour";
+    const mode = this.mode(view.colour);
     const shader = this.shader(mode);
     if (mode === "class") shader.setUniform("u_hidden", hiddenMask(view.hiddenClasses));
     this.tileset.customShader = shader;
+  }
+
+  /** What is asked for, or what comes nearest: a cloud without colours of its own is shown by height. */
+  private mode(asked: ColourMode): ColourMode {
+    if (asked !== "colour" && canColour(this.properties, asked)) return asked;
+    const { attributes } = this.collection;
+    return attributes.length && !attributes.some(({ name }) => name === "rgb") ? "height" : "colour";
   }
 
   /** Keeps the height colours in place while the camera moves; call before each frame. */
