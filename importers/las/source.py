@@ -199,6 +199,9 @@ class _Attributes(Mapping[str, NDArray[np.generic]]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._wanted)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._wanted  # Mapping's own would decode it to find out
+
     def __getitem__(self, name: str) -> NDArray[np.generic]:
         item = self._wanted[name]
         stored: NDArray[Any] = self._records[item.stored]
@@ -208,9 +211,9 @@ class _Attributes(Mapping[str, NDArray[np.generic]]):
             )
         if item.factor is not None:
             return (stored * item.factor + item.offset).astype(item.attribute.dtype)
-        if item.mask:
-            stored = (stored >> item.shift) & item.mask
-        return np.ascontiguousarray(stored)
+        if item.mask == 0xFF:
+            return stored
+        return (stored >> item.shift) & item.mask if item.mask else stored
 
 
 def color_bits(source: LasSource) -> int:
