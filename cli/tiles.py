@@ -182,3 +182,29 @@ def rollback(
         emit({"dataset": slug, "seq": snapshot.seq, "hash": snapshot.hash})
     else:
         say(f"{slug}: @{seq} → @{snapshot.seq}  {snapshot.hash}")
+
+
+def collect(
+    keep: Annotated[
+        int, typer.Option(min=1, help=tr("Snapshots of each dataset to keep at least.", "每个数据集至少保留的快照数。"))
+    ] = 3,
+    hours: Annotated[
+        float,
+        typer.Option(min=0, help=tr("Keep what was on show within so many hours.", "保留最近若干小时内发布过的快照。")),
+    ] = 24,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Forget old snapshots and what only they show; a server that runs meanwhile fails no request."""
+    from dataclasses import asdict
+
+    from tiling.archive import Archive
+    from tim.workspace import Workspace as Folder
+
+    folder = Folder.open(Path(workspace))
+    folder.require_writable()
+    done = asdict(Archive(folder.archive_root).collect(keep_snapshots=keep, keep_seconds=hours * 3600))
+    if json:
+        emit(done)
+    else:
+        say("  ".join(f"{name} {number(value)}" for name, value in done.items()))

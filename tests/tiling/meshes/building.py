@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from importers import ImportContext, osgb
-from tiling.builder import ContentRef, Job, ShardResult, TileEntry
+from tiling.builder import Job, ShardResult, TileEntry
+from tiling.contract import MemorySink
 from tiling.meshes import MeshBuilder
 from tiling.spec import glb
 from tim.geometry import F64
@@ -20,17 +19,6 @@ from tim.place.resolve import PlaceOptions, resolve
 from tim.sources import SourceRef
 
 STEP = 2**-10
-
-
-@dataclass
-class MemorySink:
-    contents: dict[str, bytes] = field(default_factory=dict)
-
-    def put(self, payload: bytes | Sequence[bytes | memoryview], *, compress: bool = False) -> ContentRef:
-        data = payload if isinstance(payload, bytes) else b"".join(payload)
-        name = hashlib.blake2b(data, digest_size=32).hexdigest()
-        self.contents[name] = data
-        return ContentRef(name, len(data), len(data))
 
 
 @dataclass

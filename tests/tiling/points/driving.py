@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tiling.builder import ContentRef, Job, ShardResult, TileEntry
+from tiling.builder import Job, ShardResult, TileEntry
+from tiling.contract import MemorySink
 from tiling.engine.ledger import read_result, write_result
 from tiling.points import DecodedPoints, PointBuilder, decode_tile
 from tim.place import Frame
 from tim.sources import SourceRef
-
-
-@dataclass
-class Sink:
-    """Keeps contents by hash."""
-
-    contents: dict[str, bytes] = field(default_factory=dict)
-
-    def put(self, payload: bytes | Sequence[bytes | memoryview], *, compress: bool = False) -> ContentRef:
-        data = bytes(payload) if isinstance(payload, bytes) else b"".join(payload)
-        name = hashlib.blake2b(data, digest_size=32).hexdigest()
-        self.contents[name] = data
-        return ContentRef(name, len(data), len(data))
 
 
 @dataclass
@@ -39,7 +26,7 @@ class Built:
     job: Job
     tiles: list[TileEntry]
     results: Mapping[str, Sequence[ShardResult]]
-    sink: Sink
+    sink: MemorySink
 
     def decoded(self) -> list[tuple[TileEntry, DecodedPoints]]:
         """Every tile that has content."""
@@ -71,7 +58,7 @@ def build(
     builder = PointBuilder()
     scratch.mkdir(parents=True, exist_ok=True)
     job = Job("cloud", "points", frame or frame_of(refs), tuple(refs), {**builder.defaults, **settings}, scratch)
-    sink = Sink()
+    sink = MemorySink()
     done: dict[str, list[ShardResult]] = {}
     for stage in builder.stages:
         shards = list(builder.plan(job, stage, done))
