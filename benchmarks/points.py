@@ -35,7 +35,9 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", help="python of an environment with py3dtiles")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real data sets")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--ours", nargs=2, metavar=("FILE", "OUT"), help="import and tile one file (what this script measures)")
+    parser.add_argument(
+        "--ours", nargs=2, metavar=("FILE", "OUT"), help="import and tile one file (what this script measures)"
+    )
     parser.add_argument("--decode", metavar="FILE", help="decode one file with bare lazrs (what this script measures)")
     options = parser.parse_args()
     if options.ours:
