@@ -13,7 +13,7 @@ import pytest
 from tests.importers.las import clouds
 from tests.tiling.points import driving
 from tests.validator import gltf_errors
-from tiling.points import PointBuilder
+from tiling.points import PointBuilder, grow
 from tim.errors import TilingError
 from tim.sources import SourceRef
 
@@ -299,3 +299,22 @@ def test_real_terrain(real_data: Path, tmp_path):
         assert np.linalg.norm(position[low:high] - point, axis=1).min() <= 2 * frame.step
     size = sum(len(content) for content in built.sink.contents.values())
     assert size / 2_882_422 <= 8
+
+
+def test_a_crowded_corner_of_a_wide_cloud_stays_within_memory(tmp_path, monkeypatch):
+    """One stray point far away puts all others into one coarse cell: it is still cut, and read in pieces."""
+    path = tmp_path / "cloud.laz"
+    random = np.random.default_rng(8)
+    xyz = np.concatenate([random.uniform(0, 60, (260_000, 3)) * [1, 1, 0.05], [[60_000.0, 0.0, 0.0]]]) + clouds.CORNER
+    clouds.write(path, xyz=xyz, colour_max=255)
+    ref = clouds.source(path)
+    held: list[int] = []
+    allocate = grow.allocate
+    monkeypatch.setattr(grow, "allocate", lambda layout, count: held.append(count) or allocate(layout, count))
+    built = driving.build([ref], tmp_path / "scratch", **SMALL)
+    assert max(held) <= 2 * SMALL["chunk_points"]
+    assert_tree(built)
+    assert max(tile.counts["points"] for tile in built.tiles) <= SMALL["tile_points"]
+    mine, theirs = as_read(built), as_written([ref], built)
+    np.testing.assert_array_equal(mine[:, 3:], theirs[:, 3:])
+    assert np.abs(mine[:, :3] - theirs[:, :3]).max() <= 1
