@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no reason to fail: examples have no deadline.
+settings.register_profile("tim", deadline=None)
+settings.load_profile("tim")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCHEMAS = REAL_DATA.with_name("schemas")

@@ -74,6 +74,7 @@ def collection(name: str, title: str, kind: str, **tim: Any) -> dict[str, Any]:
         "counts": counts,
     }
     attributes = [
+        {"name": "rgb", "title": "rgb"},
         {"name": "classification", "title": "Class", "values": [2, 5, 6, 9]},
         {"name": "intensity", "title": "Intensity", "minimum": 0, "maximum": 2500},
     ]
