@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import laspy
@@ -35,7 +36,7 @@ def write_sheet(path: Path) -> int:
     roofs = kind == BUILDING
     colour[roofs] = roof_colours(x[roofs], y[roofs])
     light = np.where(roofs | (kind == HIGH), 0.95, np.where(kind == WATER, 0.9, facts.light))
-    keep = (kind != WATER) | (random.random(n) < 0.25)
+    keep = (kind != WATER) | (random.random(n) < 0.6)
     write(path, np.column_stack([x, y, z])[keep], kind[keep], returns[keep], paint.lit(colour, light)[keep], random)
     return int(keep.sum())
 
@@ -55,9 +56,12 @@ def echoes(x: F64, y: F64, random: np.random.Generator) -> tuple[F64, np.ndarray
         np.maximum(facts.height, 0),
     ).astype(np.float64)
     for b in nearby():
-        near = np.flatnonzero(np.hypot(x - b.x, y - b.y) < np.hypot(b.length, b.width) / 2)
-        inside, across = paint.in_building(b, x[near], y[near])
-        hit = near[inside]
+        around = np.flatnonzero(np.hypot(x - b.x, y - b.y) < np.hypot(b.length, b.width) / 2 + 4)
+        eaves, _ = paint.in_building(replace(b, length=b.length + 4, width=b.width + 4), x[around], y[around])
+        beside = around[eaves]
+        kind[beside], z[beside] = GROUND, facts.height[beside]
+        inside, across = paint.in_building(b, x[around], y[around])
+        hit = around[inside]
         kind[hit], z[hit] = BUILDING, b.base + b.eaves + b.ridge * (1 - across[inside])
     brush = (kind == GROUND) & (facts.woods > 0.3) & (random.random(len(x)) < 0.3)
     kind[brush] = LOW

@@ -34,7 +34,12 @@ def osgconv() -> str:
 def convert(osgconv: str, source: Path, target: Path, options: str = "") -> None:
     command = [osgconv, *(["-O", options] if options else []), str(source), str(target)]
     done = subprocess.run(
-        command, env={**os.environ, "OSG_OPTIMIZER": "OFF"}, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, "OSG_OPTIMIZER": "OFF"},
+        cwd=target.parent,  # where it puts images that are written out
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert target.exists(), done.stderr
 
