@@ -88,14 +88,15 @@ def test_two_imports_on_two_paths_are_equal(workspace: Path, real_data: Path, tm
                 assert one.read(tile.content.hash) == two.read(tile.content.hash)
 
 
-def test_terrain_points_lie_where_an_independent_computation_puts_them(workspace: Path, real_data: Path):
+@pytest.mark.parametrize(("name", "zone"), [("terrain", 10), ("star", 12)])
+def test_points_lie_where_an_independent_computation_puts_them(workspace: Path, real_data: Path, name: str, zone: int):
     """Every decoded point has a source point within a centimetre, by pyproj's own path to geocentric (NAD83 taken as WGS 84)."""
-    las = laspy.read(real_data / SETS["terrain"][0])
+    las = laspy.read(real_data / SETS[name][0])
     transformer = Transformer.from_pipeline(
-        "+proj=pipeline +step +inv +proj=utm +zone=10 +ellps=GRS80 +step +proj=cart +ellps=WGS84"
+        f"+proj=pipeline +step +inv +proj=utm +zone={zone} +ellps=GRS80 +step +proj=cart +ellps=WGS84"
     )
     expected = np.column_stack(transformer.transform(np.asarray(las.x), np.asarray(las.y), np.asarray(las.z)))
-    decoded = world_positions(workspace, "terrain", limit=20_000)
+    decoded = world_positions(workspace, name, limit=20_000)
     assert len(decoded) >= 1000
     order = np.argsort(expected[:, 0], kind="stable")
     ordered = expected[order]
