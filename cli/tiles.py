@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
             "Write a dataset as a folder (or .3tz) for any web server.", "导出为任意 Web 服务器可用的目录(或 .3tz)。"
         ),
     )(export)
+    app.command("collect", help=tr("Free the space of old snapshots.", "回收旧快照占用的空间。"))(collect)
     app.command(
         "rollback", help=tr("Show an earlier snapshot again, as a new one.", "把较早的快照作为新快照重新发布。")
     )(rollback)
