@@ -26,8 +26,8 @@ TEXTS = {
 }
 
 
-def start(workspace: Workspace, workers: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.tiling.engine.synthetic", str(workspace.path), str(workers), str(PAUSE)]
+def start(workspace: Workspace, workers: int, pause: float = PAUSE) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.tiling.engine.synthetic", str(workspace.path), str(workers), str(pause)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -93,7 +93,7 @@ def test_killed_at_random_moments(tmp_path: Path, workers: int):
 
 def test_interrupted_by_the_keyboard(tmp_path: Path):
     workspace = make_workspace(tmp_path, TEXTS)
-    process = start(workspace, 2)
+    process = start(workspace, 2, pause=1.0)  # on a busy machine, too, it must not be over before it is interrupted
     trace = workspace.jobs(SLUG) / "trace"
     while not trace.exists():
         assert process.poll() is None, process.stderr
