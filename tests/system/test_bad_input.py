@@ -114,30 +114,16 @@ def test_unknown_vertical_datum(workspace: Path, tmp_path: Path):
     assert nothing_imported(workspace)
 
 
-def test_zone_prefixed_easting(workspace: Path, tmp_path: Path):
-    said = import_(
-        workspace,
-        laz(tmp_path / "zone.las", origin=(38_500_500, 3_300_500)),
-        "--crs",
-        "EPSG:4547",
-        "--vertical",
-        "ellipsoid",
-    )
+@pytest.mark.parametrize(
+    ("origin", "named"),
+    [((38_500_500, 3_300_500), "38"), ((3_300_500, 500_500), "swap")],
+    ids=["zone-prefixed easting", "swapped axes"],
+)
+def test_coordinates_that_contradict_the_crs(workspace: Path, tmp_path: Path, origin: tuple[float, float], named: str):
+    path = laz(tmp_path / "odd.las", origin=origin)
+    said = import_(workspace, path, "--crs", "EPSG:4547", "--vertical", "ellipsoid")
     assert said.code == 1
-    assert "38" in said.err
-    assert nothing_imported(workspace)
-
-
-def test_swapped_axes(workspace: Path, tmp_path: Path):
-    said = import_(
-        workspace,
-        laz(tmp_path / "swap.las", origin=(3_300_500, 500_500)),
-        "--crs",
-        "EPSG:4547",
-        "--vertical",
-        "ellipsoid",
-    )
-    assert said.code == 1
+    assert named in said.err
     assert nothing_imported(workspace)
 
 
