@@ -152,7 +152,7 @@ def options_for(
         raise UsageError("cli.unknown-kind", kind=kind, known=", ".join(get_args(Kind)))
     return Options(
         dataset, title, cast("Kind | None", kind), PlaceOptions(crs, vertical, datum, override),
-        PlaceOptions(crs=defaults.get("crs"), vertical=defaults.get("vertical")),
+        defaults=PlaceOptions(crs=defaults.get("crs"), vertical=defaults.get("vertical")),
     )  # fmt: skip
 
 

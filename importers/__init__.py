@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
-from tim.model import ObjectRecord, Rejected
+from tim.model import Blob, ObjectRecord, Rejected
 from tim.place import Place
 from tim.place.resolve import FoundCrs
 from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
 
-FORMATS: Mapping[str, str] = {"las": "importers.las", "osgb": "importers.osgb"}
+FORMATS: Mapping[str, str] = {
+    "las": "importers.las",
+    "osgb": "importers.osgb",
+}
 """Format name to the module that knows it; folders first where a file could belong to one."""
 
 
@@ -53,6 +56,14 @@ class ImportContext:
     place: Place
     """The resolved place of the whole probe."""
     layer: str = ""
+    """Of all objects of the probe, unless the format has layers of its own: :func:`layer_of` where the user names none."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the user says about how to read it, by name: ``key`` (field of the source key), ``mapping`` (path of a mapping file), …; JSON values."""
+
+
+def layer_of(probe: Probe) -> str:
+    """The layer of a probe's objects: its key without suffix, so that sheets with equal source keys stay apart."""
+    return str(PurePosixPath(probe.key or Path(probe.uri).name).with_suffix(""))
 
 
 class Importer(Protocol):
@@ -61,11 +72,17 @@ class Importer(Protocol):
     def probe(self, path: Path, key: str = "") -> list[Probe]:
         """What of this format lies at ``path``: a file, or a folder that is one delivery. Empty for anything foreign; never raises for it."""
 
-    def read(self, probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | SourceRef | Rejected]:
-        """Objects, their bulk sources, and what had to be left out."""
+    def read(self, probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob | SourceRef | Rejected]:
+        """Objects with the blobs they refer to, bulk sources, and what had to be left out.
+
+        A probe of kind ``objects`` gives one :class:`SourceRef` of that kind as well: the provenance of its objects.
+        """
 
     def open(self, ref: SourceRef) -> PointSource | MeshTree | GridSource | VolumeSource:
-        """The bulk data behind a reference. Raises SourceError where it is gone or changed, CorruptSource where it is broken."""
+        """The bulk data behind a reference. Raises SourceError where it is gone or changed, CorruptSource where it is broken.
+
+        Never asked of kind ``objects``: what was imported is in the store.
+        """
 
 
 def importer(format_name: str) -> Importer:

@@ -59,6 +59,8 @@ class Options:
     kind: Kind | None = None
     """Take only deliveries of this kind."""
     place: PlaceOptions = field(default_factory=PlaceOptions)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How to read what can be read in several ways (:attr:`importers.ImportContext.settings`)."""
     defaults: PlaceOptions = field(default_factory=PlaceOptions)
     """The workspace's (:func:`defaults_of`), tried where the file and ``place`` leave a place open."""
 
@@ -72,6 +74,7 @@ class Delivery:
     title: str
     place: PlaceOptions
     estimate: Estimate
+    settings: Mapping[str, Any] = field(default_factory=dict)
     fresh: bool = field(default=True, compare=False)
     """Whether ``probe`` was made in this run; otherwise it is made again before importing."""
 
@@ -147,7 +150,7 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
             problems.append(Rejected(found.key or found.uri, error.code, error.fields))
         deliveries.append(Delivery(
             _with_problems(found, problems), slug, title if len(kinds) < 2 else f"{title} ({found.kind})", options.place,
-            estimate(found.format, found.size, found.count),
+            estimate(found.format, found.size, found.count), options.settings,
         ))  # fmt: skip
     _check(deliveries, [delivery.probe.uri for delivery in deliveries])
     return Plan(tuple(deliveries), tuple(left_out), options.defaults)
@@ -233,7 +236,7 @@ def _delivery_record(delivery: Delivery) -> dict[str, Any]:
     found, place = delivery.probe, delivery.place
     return {
         "uri": found.uri, "format": found.format, "kind": found.kind, "key": found.key, "dataset": delivery.dataset,
-        "title": delivery.title, **asdict(place), "files": found.files, "size": found.size, "count": found.count,
+        "title": delivery.title, **asdict(place), "settings": dict(delivery.settings), "files": found.files, "size": found.size, "count": found.count,
         "low": found.low and list(found.low), "high": found.high and list(found.high),
         "found": {**asdict(found.found), "origin": list(found.found.origin)}, "fatal": found.fatal,
         "problems": [_rejected_record(rejected) for rejected in found.problems], "options": dict(found.options),
@@ -251,7 +254,7 @@ def _rejected_record(rejected: Rejected) -> dict[str, Any]:
 def _read_delivery(node: Node) -> Delivery:
     node.only({
         "uri", "format", "kind", "key", "dataset", "title", *(f.name for f in fields(PlaceOptions)), "files", "size", "count", "low", "high",
-        "found", "fatal", "problems", "options", "estimate",
+        "found", "fatal", "problems", "options", "estimate", "settings",
     })  # fmt: skip
     dataset = node.get("dataset", str)
     if not SLUG.fullmatch(dataset):
@@ -278,7 +281,7 @@ def _read_delivery(node: Node) -> Delivery:
             node.get("override_vertical", bool, default=False),
         ),
         estimate(format_name, size, node.get("count", int, default=None)) if cost is None else Estimate(cost.get("seconds", float), cost.get("disk", int)),
-        fresh=False,
+        settings=node.plain("settings", {}), fresh=False,
     )  # fmt: skip
 
 

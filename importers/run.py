@@ -18,10 +18,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from importers import ImportContext, Probe, importer
+from importers import ImportContext, Probe, importer, layer_of
 from importers.plan import Delivery, Plan, defaults_of, place_of
 from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
-from tim.model import Dataset, ObjectRecord, Rejected, dataset_uid
+from tim.model import Blob, Dataset, ObjectRecord, Rejected, dataset_uid
 from tim.place import Box3, Frame, Place
 from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
@@ -177,7 +177,7 @@ class _Reading:
                 raise CorruptSource(first.code, **first.fields)
             place = place_of(found, delivery.place, defaults)
             before = len(self.sources)
-            for item in importer(found.format).read(found, ImportContext(place)):
+            for item in importer(found.format).read(found, _context(delivery, place)):
                 self.keep(item, problems)
             losses = [problem for problem in problems.values() if not is_warning(problem.code)]
             if len(self.sources) == before and losses:
@@ -191,7 +191,7 @@ class _Reading:
             self.step = min(self.step, _step(found, place))
         self.rejected += problems.values()
 
-    def keep(self, item: ObjectRecord | SourceRef | Rejected, problems: dict[tuple[str, str], Rejected]) -> None:
+    def keep(self, item: ObjectRecord | Blob | SourceRef | Rejected, problems: dict[tuple[str, str], Rejected]) -> None:
         """One record of an importer."""
         match item:
             case Rejected():
@@ -207,20 +207,28 @@ class _Reading:
                     )
                 self.sources[item.key] = item
                 self.box = _union(self.box, item.box)
+            case Blob():
+                pickle.dump(item, self.spool)
             case ObjectRecord():
                 pickle.dump(item, self.spool)
                 self.records += 1
                 if item.box is not None:
                     self.box = _union(self.box, item.box)
 
-    def objects(self) -> Iterator[ObjectRecord]:
-        """The objects, in the order they were read."""
+    def objects(self) -> Iterator[ObjectRecord | Blob]:
+        """The objects and blobs, in the order they were read."""
         self.spool.seek(0)
         while True:
             try:
                 yield pickle.load(self.spool)
             except EOFError:
                 return
+
+
+def _context(delivery: Delivery, place: Place) -> ImportContext:
+    """What the importer needs besides the probe. Bulk data has one layer; objects have one per delivery, unless the user names it."""
+    layer = layer_of(delivery.probe) if delivery.probe.kind == "objects" else ""
+    return ImportContext(place, str(delivery.settings.get("layer", layer)), delivery.settings)
 
 
 def _fresh(delivery: Delivery) -> Delivery:
@@ -264,8 +272,11 @@ def _apply(store: ObjectStore, namespace: str, reading: _Reading) -> DatasetImpo
     def operations() -> Iterator[Operation]:
         for key in sorted(reading.sources):
             yield PutSource(reading.sources[key])
-        for record in reading.objects():
-            yield Put(record)
+        for item in reading.objects():
+            if isinstance(item, Blob):
+                store.put_blob(item.data)
+            else:
+                yield Put(item)
 
     before = store.seq
     applied = store.apply(Changeset(dataset.slug, operations(), reason="import", make=None if old else dataset))

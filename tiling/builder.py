@@ -52,6 +52,19 @@ class TileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectsRef:
+    """The objects of a dataset as they stood at a moment; workers open the workspace's store by it. It does not enter the identity of
+    shards: what they make of objects is determined by the digests in their specs."""
+
+    workspace: Path
+    seq: int
+    """The store's sequence number."""
+    valid: str
+    """The moment in the real world."""
+    scenario: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Everything a builder may know about what it builds. Picklable."""
 
@@ -65,6 +78,8 @@ class Job:
     """JSON values; defaults filled in by the builder's ``settings``."""
     scratch: Path
     """A folder of this job's own for data between stages; gone after publishing. Builders never delete what another shard wrote there."""
+    objects: ObjectsRef | None = None
+    """Where the kind is ``objects``; such a job has no sources."""
 
 
 @dataclass(frozen=True, slots=True)

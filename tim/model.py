@@ -60,14 +60,17 @@ class Representation:
     """One way an object looks: geometry stored by content, or a share of a bulk source."""
 
     role: str
-    """``body``, ``footprint``, ``model``, ``bulk``."""
+    """``body``: geometry that lies where it is (:mod:`tim.shape`). ``footprint``: the same, flat. ``model``: a model that is placed, the same
+    for many objects. ``bulk``: a share of a source."""
     lod: str
     """Level of detail as the source names it; empty where it has none."""
     format: str
-    """``tim-mesh``, ``glb``, or the source format of bulk data."""
+    """``tim-shape`` (:data:`tim.shape.FORMAT`), ``glb``, or the source format of bulk data."""
     content: str
     """blake2b-256 hex of the stored blob, or the source key of bulk data."""
     properties: Mapping[str, Any] = field(default_factory=dict)
+    """Of a ``model``: ``at`` [longitude, latitude, ellipsoidal height], ``heading`` (degrees clockwise from north, 0 where left out),
+    ``scale`` (a factor, or three for east, north, up before turning; 1 where left out). A glb model is y up, as glTF is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,18 @@ class ObjectRecord:
     representations: tuple[Representation, ...] = ()
     tim_id: UUID | None = None
     """Known for objects already in the store; derived from the source key otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes that representations refer to by their content. An importer gives each once, before or after the objects that use it."""
+
+    data: bytes
+
+    @property
+    def content(self) -> str:
+        """What a representation says."""
+        return content_hash(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,11 @@ class Dataset:
     private: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Tiling settings that belong to the data, e.g. attributes to carry."""
+
+
+def content_hash(data: bytes | memoryview) -> str:
+    """The name of bytes: blake2b-256 hex, as the store and the tile archive have it."""
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
 def dataset_uid(slug: str, namespace: str = "") -> UUID:

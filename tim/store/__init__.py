@@ -8,6 +8,9 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tim.model import Code, Dataset, ObjectRecord, Stage
 from tim.place import Box3
 from tim.sources import SourceRef
@@ -128,6 +131,35 @@ class Filter:
     scenario: str = ""
     code: Code | None = None
     """Scheme and value must match; edition where it is not empty."""
+    layer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Some objects in columns: enough to lay out tiles, without attributes or geometry."""
+
+    ids: NDArray[np.void]
+    """V16[n]: ``tim_id``, big-endian."""
+    boxes: NDArray[np.float64]
+    """float64[n, 6], EPSG:4979; NaN where an object has no box."""
+    classes: NDArray[np.int32]
+    """int32[n]: indices into :attr:`class_ids`."""
+    class_ids: Sequence[str]
+    digests: NDArray[np.void]
+    """V32[n]: of what the version says (class, name, attributes, box, representations, …), without identity and validity."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What happened to a dataset's objects between two sequence numbers."""
+
+    touched: Sequence[Touched]
+    """Each object once, with its box at the beginning and at the end."""
+    complete: bool
+    """False where there were more than were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +225,20 @@ class ObjectStore(Protocol):
     def count(self, dataset: str | None = None) -> int:
         """Current objects."""
 
+    def read(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[ObjectVersion]:
+        """Those of many objects that there are at a moment, in the order asked for."""
+
+    def outline(
+        self, dataset: str, as_of: AsOf | None = None, scenario: str = "", *, box: Box3 | None = None, layer: str | None = None,
+    ) -> Iterator[Outline]:  # fmt: skip
+        """All objects of a dataset that meet a box, in batches of at most 50,000, in no particular order. Raises UsageError ``store.no-dataset``."""
+
+    def changed(self, dataset: str, since: int, limit: int = 100_000) -> Changed:
+        """The objects of a dataset that changesets after ``since`` touched, on the common line and in scenarios. A box is that of the newest version."""
+
+    def search(self, text: str, datasets: Sequence[str], limit: int = 20) -> list[ObjectVersion]:
+        """Current objects of these datasets by a code (exactly), the beginning of a name, or a part of one, in this order."""
+
     def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
         """Changesets, newest first."""
 
@@ -201,3 +247,6 @@ class ObjectStore(Protocol):
 
     def get_blob(self, content: str) -> bytes | None:
         """The bytes of a content hash; ``None`` where they are not here."""
+
+    def get_blobs(self, contents: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of many content hashes; those that are not here are left out."""

@@ -10,7 +10,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +20,9 @@ from uuid import UUID
 
 from tim.errors import StoreError, UsageError
 from tim.model import Code, Dataset
-from tim.place import Frame
+from tim.place import Box3, Frame
 from tim.sources import SourceRef
-from tim.store import Applied, AsOf, Changeset, ChangesetRecord, Filter, ObjectVersion, Page
+from tim.store import Applied, AsOf, Changed, Changeset, ChangesetRecord, Filter, ObjectVersion, Outline, Page
 from tim.store.canonical import EVER, dumps, instant
 from tim.store.sqlite import apply as applying
 from tim.store.sqlite import query as looking
@@ -33,6 +33,7 @@ __all__ = ["SqliteStore"]
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LOG_PAGE = 500
+_BATCH = 500
 _LAST = (1 << 63) - 1
 Counts = dict[Literal["created", "updated", "retired", "sources"], int]
 
@@ -188,6 +189,50 @@ class SqliteStore:
         with self._reading() as db:
             return looking.page(db, filter, seq, valid, after, limit)
 
+    def read(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[ObjectVersion]:
+        """Those of many objects that there are at a moment, in the order asked for."""
+        seq, valid = self._moment(as_of)
+        found: dict[UUID, ObjectVersion] = {}
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            where = looking.Where()
+            where.add(f"o.tim_id IN ({','.join('?' * len(batch))})", *(i.bytes for i in batch))
+            where.add("v.scenario = ?", scenario)
+            looking.in_force(where, seq, valid)
+            found.update((version.tim_id, version) for version in self._versions(where, ""))
+        return [found[i] for i in ids if i in found]
+
+    def outline(
+        self, dataset: str, as_of: AsOf | None = None, scenario: str = "", *, box: Box3 | None = None, layer: str | None = None,
+    ) -> Iterator[Outline]:  # fmt: skip
+        """All objects of a dataset that meet a box, in batches of at most 50,000, in no particular order. Raises UsageError ``store.no-dataset``."""
+        seq, valid = self._moment(as_of)
+        with self._reading() as db:
+            row = self._dataset_row(db, dataset)[0]
+            yield from looking.outline(db, row, seq, valid, scenario, box, layer)
+
+    def changed(self, dataset: str, since: int, limit: int = 100_000) -> Changed:
+        """The objects of a dataset that changesets after ``since`` touched, on the common line and in scenarios. A box is that of the newest version."""
+        with self._reading() as db:
+            return looking.changed(db, self._dataset_row(db, dataset)[0], min(since, _LAST), limit)
+
+    def search(self, text: str, datasets: Sequence[str], limit: int = 20) -> list[ObjectVersion]:
+        """Current objects of these datasets by a code (exactly), the beginning of a name, or a part of one, in this order."""
+        _encodable(text)
+        _, valid = self._moment(None)
+        with self._reading() as db:
+            rows = looking.search(db, text, [self._dataset_row(db, d)[0] for d in datasets], valid, limit)
+            if not rows:
+                return []
+            sql = (
+                f"SELECT {looking.COLUMNS}, v.id FROM version v CROSS JOIN object o ON o.id = v.object {looking.JOINS}"
+            )
+            found = {
+                row[-1]: looking.version(row)
+                for row in db.execute(f"{sql} WHERE v.id IN ({','.join('?' * len(rows))})", rows)
+            }
+        return [found[row] for row in rows]
+
     def count(self, dataset: str | None = None) -> int:
         """Objects there are now on the common line."""
         where = looking.Where()
@@ -240,6 +285,17 @@ class SqliteStore:
         with self._reading() as db:
             row = db.execute("SELECT data FROM blob WHERE hash = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    def get_blobs(self, contents: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of many content hashes; those that are not here are left out."""
+        wanted = list(dict.fromkeys(contents))
+        found: dict[str, bytes] = {}
+        with self._reading() as db:
+            for start in range(0, len(wanted), _BATCH):
+                batch = [bytes.fromhex(content) for content in wanted[start : start + _BATCH]]
+                rows = db.execute(f"SELECT hash, data FROM blob WHERE hash IN ({','.join('?' * len(batch))})", batch)
+                found.update((name.hex(), data) for name, data in rows)
+        return found
 
     def _versions(self, where: looking.Where, tail: str) -> list[ObjectVersion]:
         with self._reading() as db:

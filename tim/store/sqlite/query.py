@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
+
+import numpy as np
 
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Box3
-from tim.store import Filter, ObjectVersion, Page
+from tim.store import Changed, Filter, ObjectVersion, Outline, Page, Touched
 from tim.store.canonical import dumps, moment
 
 _INT64 = 1 << 63
+_OUTLINE = 50_000
 
 COLUMNS = """
   o.tim_id, v.n, d.slug, o.layer, o.source_key, k.path, v.name, v.attributes,
@@ -76,6 +79,8 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
         )
     if wanted.stage is not None:
         where.add("v.stage = ?", wanted.stage.value)
+    if wanted.layer is not None:
+        where.add("o.layer = ?", wanted.layer)
     for name, value in wanted.attributes.items():
         _attribute(where, name, value)
     first = "object o CROSS JOIN version v ON v.object = o.id"
@@ -95,6 +100,83 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
     if len(rows) <= limit:
         return Page(items, None)
     return Page(items, cursor(rows[0][-1] if seq is None else seq, valid, items[-1].tim_id))
+
+
+def outline(
+    db: sqlite3.Connection, dataset: int, seq: int | None, valid: str, scenario: str, box: Box3 | None, layer: str | None,
+) -> Iterator[Outline]:  # fmt: skip
+    """The columns of a dataset's objects, in batches."""
+    where = Where()
+    in_force(where, seq, valid)
+    where.add("v.scenario = ? AND o.dataset = ?", scenario, dataset)
+    first = "object o CROSS JOIN version v ON v.object = o.id"
+    if box is not None:
+        _box(where, box)
+        first = "version v CROSS JOIN object o ON o.id = v.object"
+    if layer is not None:
+        where.add("o.layer = ?", layer)
+    names = dict(db.execute("SELECT id, path FROM class"))
+    class_ids = [names.get(i, "") for i in range(max(names, default=0) + 1)]
+    rows = db.execute(
+        f"SELECT o.tim_id, v.class, v.digest, v.west, v.south, v.bottom, v.east, v.north, v.top FROM {first} WHERE {where.sql}",
+        where.parameters,
+    )
+    while batch := rows.fetchmany(_OUTLINE):
+        ids, classes, digests, *corners = zip(*batch, strict=True)
+        yield Outline(
+            np.frombuffer(b"".join(ids), "V16"), np.array(corners, np.float64).T.copy(), np.array(classes, np.int32), class_ids,
+            np.frombuffer(b"".join(digests), "V32"),
+        )  # fmt: skip
+
+
+def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Changed:
+    """Objects with versions made or ended after a sequence number."""
+    rows = db.execute(
+        "SELECT DISTINCT o.id, o.tim_id FROM (SELECT object FROM version WHERE seq_from > ? UNION SELECT object FROM version WHERE seq_to > ?) hit"
+        " CROSS JOIN object o ON o.id = hit.object WHERE o.dataset = ? LIMIT ?",
+        (since, since, dataset, limit + 1),
+    ).fetchall()
+    newest = (
+        "SELECT west, south, bottom, east, north, top FROM version WHERE object = ? AND seq_from <= ? AND (seq_to IS NULL OR seq_to > ?)"
+        " ORDER BY n DESC LIMIT 1"
+    )
+
+    def box(row: int, seq: int) -> Box3 | None:
+        found = db.execute(newest, (row, seq, seq)).fetchone()
+        return None if found is None or found[0] is None else found
+
+    touched = [Touched(UUID(bytes=tim_id), box(row, since), box(row, _INT64 - 1)) for row, tim_id in rows[:limit]]
+    return Changed(touched, len(rows) <= limit)
+
+
+def search(db: sqlite3.Connection, text: str, datasets: Sequence[int], valid: str, limit: int) -> list[int]:
+    """Rows of versions in force by code, by the beginning of their name, by a part of it."""
+    if not text or not datasets:
+        return []
+    within = (
+        f"v.seq_to IS NULL AND v.valid_from <= ? AND v.valid_to > ? AND o.dataset IN ({','.join('?' * len(datasets))})"
+    )
+    like = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    ways = (
+        ("SELECT v.id FROM code c CROSS JOIN version v ON v.id = c.version CROSS JOIN object o ON o.id = v.object WHERE c.value = ?", text),
+        (
+            "SELECT v.id FROM version v CROSS JOIN object o ON o.id = v.object"
+            " WHERE v.name != '' AND v.name >= ? COLLATE NOCASE AND v.name < ? || char(1114111) COLLATE NOCASE",
+            (text, text),
+        ),
+        (
+            "SELECT v.id FROM version v CROSS JOIN object o ON o.id = v.object WHERE v.name != '' AND v.name LIKE ? ESCAPE '\\'",
+            f"%{like}%",
+        ),
+    )  # fmt: skip
+    found: dict[int, None] = {}
+    for sql, value in ways:
+        values = value if isinstance(value, tuple) else (value,)
+        rows = db.execute(f"{sql} AND {within} LIMIT ?", (*values, valid, valid, *datasets, limit))
+        found.update((row, None) for (row,) in rows)
+        if len(found) >= limit:
+            break
+    return list(found)[:limit]
 
 
 def cursor(seq: int, valid: str, last: UUID) -> str:

@@ -17,7 +17,7 @@ from tim.errors import StoreError, WorkspaceError
 
 APPLICATION_ID = 0x54494D53
 """``TIMS``: what ``file`` and SQLite itself know the file by."""
-VERSION = 1
+VERSION = 2
 
 DDL = """
 CREATE TABLE dataset (
@@ -65,6 +65,14 @@ CREATE INDEX source_key ON source (dataset, key);
 CREATE TABLE blob (hash BLOB NOT NULL UNIQUE, data BLOB NOT NULL) STRICT;
 """
 
+INDEXES = """
+CREATE INDEX object_layer ON object (dataset, layer);
+CREATE INDEX version_made ON version (seq_from);
+CREATE INDEX version_ended ON version (seq_to) WHERE seq_to IS NOT NULL;
+CREATE INDEX version_name ON version (name COLLATE NOCASE) WHERE name != '';
+"""
+"""Since version 2; a store of version 1 gets them when it is opened."""
+
 _READ_CACHE_KIB = 16 * 1024
 _MAPPED = 256 * 1024 * 1024
 _WRITE_CACHE_KIB = 128 * 1024
@@ -79,8 +87,23 @@ def create(path: Path) -> None:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.executescript(
-            f"BEGIN IMMEDIATE; {DDL} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT"
+            f"BEGIN IMMEDIATE; {DDL} {INDEXES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT"
         )
+    finally:
+        db.close()
+
+
+def upgrade(path: Path, wait: float) -> None:
+    """Bring a store of an older version up to this one. Raises what :func:`writer` does."""
+    db = writer(path, wait)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version < VERSION:
+            for statement in INDEXES.strip().split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
     finally:
         db.close()
 
@@ -93,6 +116,8 @@ def reader(path: Path, wait: float) -> sqlite3.Connection:
         if _writable(path) or _wal(path).exists():
             raise
         db = _checked(_connect(path, "ro&immutable=1", wait), path)
+    if db.execute("PRAGMA user_version").fetchone()[0] < VERSION and _writable(path):
+        upgrade(path, wait)
     db.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
     db.execute(f"PRAGMA mmap_size = {_MAPPED}")
     db.execute("PRAGMA query_only = 1")
