@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
+from uuid import UUID
 
-from tim.model import Blob, ObjectRecord, Rejected
+from tim.model import Blob, ObjectRecord, Rejected, derived_id
 from tim.place import Place
 from tim.place.resolve import FoundCrs
 from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
@@ -59,6 +60,12 @@ class ImportContext:
     """Of all objects of the probe, unless the format has layers of its own: :func:`layer_of` where the user names none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the user says about how to read it, by name: ``key`` (field of the source key), ``mapping`` (path of a mapping file), …; JSON values."""
+    dataset: UUID = UUID(int=0)
+    """Uid of the dataset the objects go to."""
+
+    def id_of(self, source_key: str, layer: str | None = None) -> UUID:
+        """The ``tim_id`` that an object of this import gets: what relations between its objects name."""
+        return derived_id(self.dataset, self.layer if layer is None else layer, source_key)
 
 
 def layer_of(probe: Probe) -> str:

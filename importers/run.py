@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
+from uuid import UUID
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
         try:
             number = 0
             for slug, group in groupby(ordered, key=lambda d: d.dataset):
-                reading = _Reading(slug)
+                reading = _Reading(slug, dataset_uid(slug, workspace.namespace))
                 reads.append(reading)
                 for delivery in group:
                     number += 1
@@ -135,7 +136,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
                 raise refusal
             with workspace.store() as store:
                 _check_kinds(store, reads)
-                datasets = [_apply(store, workspace.namespace, reading) for reading in reads if reading.deliveries]
+                datasets = [_apply(store, reading) for reading in reads if reading.deliveries]
         finally:
             for reading in reads:
                 reading.spool.close()
@@ -154,6 +155,7 @@ class _Reading:
     """What the deliveries of one dataset gave; objects wait in a file, so that their number does not matter."""
 
     dataset: str
+    uid: UUID
     title: str = ""
     kind: str = ""
     deliveries: list[Imported] = field(default_factory=list)
@@ -177,7 +179,7 @@ class _Reading:
                 raise CorruptSource(first.code, **first.fields)
             place = place_of(found, delivery.place, defaults)
             before = len(self.sources)
-            for item in importer(found.format).read(found, _context(delivery, place)):
+            for item in importer(found.format).read(found, _context(delivery, place, self.uid)):
                 self.keep(item, problems)
             losses = [problem for problem in problems.values() if not is_warning(problem.code)]
             if len(self.sources) == before and losses:
@@ -225,10 +227,10 @@ class _Reading:
                 return
 
 
-def _context(delivery: Delivery, place: Place) -> ImportContext:
+def _context(delivery: Delivery, place: Place, dataset: UUID) -> ImportContext:
     """What the importer needs besides the probe. Bulk data has one layer; objects have one per delivery, unless the user names it."""
     layer = layer_of(delivery.probe) if delivery.probe.kind == "objects" else ""
-    return ImportContext(place, str(delivery.settings.get("layer", layer)), delivery.settings)
+    return ImportContext(place, str(delivery.settings.get("layer", layer)), delivery.settings, dataset)
 
 
 def _fresh(delivery: Delivery) -> Delivery:
@@ -259,13 +261,13 @@ def _check_kinds(store: ObjectStore, reads: Sequence[_Reading]) -> None:
             )
 
 
-def _apply(store: ObjectStore, namespace: str, reading: _Reading) -> DatasetImport:
+def _apply(store: ObjectStore, reading: _Reading) -> DatasetImport:
     """Write one dataset: itself if it is new, then its changeset."""
     old = next((dataset for dataset in store.datasets() if dataset.slug == reading.dataset), None)
     known = {source.key: source for source in store.sources(reading.dataset)} if old else {}
     states = {key: _state(known.get(key), source) for key, source in reading.sources.items()}
     dataset = old or Dataset(
-        reading.dataset, reading.title, reading.kind, dataset_uid(reading.dataset, namespace),
+        reading.dataset, reading.title, reading.kind, reading.uid,
         frame_around(reading.box, reading.step if reading.kind == "points" else FINEST),
     )  # fmt: skip
 
