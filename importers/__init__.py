@@ -60,7 +60,7 @@ class ImportContext:
     """Of all objects of the probe, unless the format has layers of its own: :func:`layer_of` where the user names none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the user says about how to read it, by name: ``key`` (field of the source key), ``mapping`` (path of a mapping file), …; JSON values."""
-    dataset: UUID = UUID(int=0)
+    dataset: UUID = field(default_factory=lambda: UUID(int=0))
     """Uid of the dataset the objects go to."""
 
     def id_of(self, source_key: str, layer: str | None = None) -> UUID:
