@@ -41,6 +41,10 @@ def serve(
     cors: Annotated[str, typer.Option(help=tr("Origin that other sites may read from.", "允许跨域读取的来源。"))] = "*",
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help=tr("Server processes.", "服务进程数。"))] = 1,
     access_log: Annotated[bool, typer.Option("--access-log", help=tr("Log every request.", "记录每个请求。"))] = False,
+    edit: Annotated[
+        bool,
+        typer.Option("--edit", help=tr("Whoever is on this machine may place schemes.", "允许本机用户放置方案模型。")),
+    ] = False,
 ) -> None:
     """Serve until interrupted."""
     from server.run import serve as run
@@ -48,7 +52,7 @@ def serve(
 
     run(
         Folder.open(Path(workspace)), host, port, root_path=root_path, base_maps=base_maps, cors=cors, workers=workers,
-        access_log=access_log, on_ready=ready,
+        access_log=access_log, edit=edit, on_ready=ready,
     )  # fmt: skip
 
 
@@ -71,13 +75,14 @@ def demo(
 ) -> None:
     """A small coastal place made offline, imported, tiled and served."""
     from cli.demo import make_demo
+    from server.edit import is_loopback
     from server.run import serve as run
 
     made = make_demo(Path(folder), quiet=quiet)
     if json:
         emit(made.record())
     if not only_make:
-        run(made.workspace, host=host, port=port, on_ready=ready)
+        run(made.workspace, host=host, port=port, edit=is_loopback(host), on_ready=ready)
 
 
 def key_add(
@@ -86,6 +91,9 @@ def key_add(
         list[str] | None, typer.Option(help=tr("Only these datasets; all if left out.", "限定数据集,缺省为全部。"))
     ] = None,
     days: Annotated[float | None, typer.Option(help=tr("Valid for so many days.", "有效天数。"))] = None,
+    edit: Annotated[
+        bool, typer.Option("--edit", help=tr("Its holder may place schemes.", "允许持有者放置方案模型。"))
+    ] = False,
     workspace: Workspace = DEFAULT_WORKSPACE,
     json: Json = False,
 ) -> None:
@@ -93,7 +101,7 @@ def key_add(
     from server.access import Keys
     from tim.workspace import Workspace as Folder
 
-    secret = Keys(Folder.open(Path(workspace)).path).create(name, datasets=dataset or None, days=days)
+    secret = Keys(Folder.open(Path(workspace)).path).create(name, datasets=dataset or None, days=days, edit=edit)
     if json:
         emit({"name": name, "key": secret})
         return
@@ -110,8 +118,8 @@ def key_list(workspace: Workspace = DEFAULT_WORKSPACE, json: Json = False) -> No
     if json:
         emit({"keys": records})
         return
-    table(tr("Keys", "密钥"), [tr("name", "名称"), tr("datasets", "数据集"), tr("expires", "到期")],
-          [(r["name"], ", ".join(r["datasets"] or []) or "*", r["expires"]) for r in records])  # fmt: skip
+    table(tr("Keys", "密钥"), [tr("name", "名称"), tr("datasets", "数据集"), tr("expires", "到期"), tr("edit", "编辑")],
+          [(r["name"], ", ".join(r["datasets"] or []) or "*", r["expires"], "✓" if r["edit"] else None) for r in records])  # fmt: skip
 
 
 def key_revoke(name: str, workspace: Workspace = DEFAULT_WORKSPACE) -> None:

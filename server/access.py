@@ -56,6 +56,8 @@ class Key:
     """Slugs, or :data:`EVERYTHING`."""
     expires: int | None
     """Unix seconds; ``None`` never."""
+    edit: bool = False
+    """Whether its holder may change what is served."""
 
     def opens(self, dataset: str) -> bool:
         """Whether the key is for this dataset."""
@@ -69,7 +71,9 @@ class Keys:
         """workspace: the folder."""
         self.path = workspace / "keys.json"
 
-    def create(self, name: str, datasets: Sequence[str] | None = None, days: float | None = None) -> str:
+    def create(
+        self, name: str, datasets: Sequence[str] | None = None, days: float | None = None, *, edit: bool = False
+    ) -> str:
         """Make a key and return it; it is seen only here. ``datasets``: slugs, ``None`` for all; ``days``: how long it holds.
 
         Raises UsageError ``access.name-taken``, WorkspaceError.
@@ -80,7 +84,7 @@ class Keys:
         key_id = secrets.token_hex(4)
         secret = f"tim_{key_id}_{secrets.token_urlsafe(32)}"
         allowed = tuple(sorted(set(datasets))) if datasets is not None else (EVERYTHING,)
-        self._store([*keys, Key(key_id, name, _hash(secret), secrets.token_hex(32), allowed, _in(days))])
+        self._store([*keys, Key(key_id, name, _hash(secret), secrets.token_hex(32), allowed, _in(days), edit)])
         return secret
 
     def revoke(self, name: str) -> None:
@@ -93,13 +97,14 @@ class Keys:
         return sign_prefix(self._named(name), dataset, _in(days) or 0)
 
     def records(self) -> list[dict[str, Any]]:
-        """What may be shown of each key: ``name``, ``id``, ``datasets``, ``expires`` (ISO 8601 or ``None``)."""
+        """What may be shown of each key: ``name``, ``id``, ``datasets``, ``expires`` (ISO 8601 or ``None``), ``edit``."""
         return [
             {
                 "name": key.name,
                 "id": key.id,
                 "datasets": list(key.datasets),
                 "expires": None if key.expires is None else _iso(key.expires),
+                "edit": key.edit,
             }
             for key in self.load()
         ]
@@ -183,6 +188,11 @@ class Guard:
             verdicts[seen] = deadline
         if deadline <= time.time():
             raise AccessError("access.key-expired")
+
+    def edits(self, secret: str) -> bool:
+        """Whether this is a valid key for editing."""
+        key = self._by_hash.get(_hash(secret))
+        return key is not None and key.edit and (key.expires is None or key.expires > time.time())
 
     def visible(self, dataset: str, secret: str | None) -> bool:
         """Whether a listing for this caller shows a private dataset."""

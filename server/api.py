@@ -13,12 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
+from server import objects, scenarios
 from server.basemap import BaseMap, fetch
 from server.catalog import Catalog
 from server.docs import page as docs_page
 from server.docs import tile_paths
+from server.edit import Editor
 from server.errors import body_of, headers_of, report, status_of
-from server.negotiate import credential
+from server.negotiate import secret_of
 from tiling.archive import Snapshot
 from tim import __version__
 from tim.errors import TimError, UsageError
@@ -38,8 +40,14 @@ _REL = "http://www.opengis.net/def/rel/ogc/1.0/"
 Json = dict[str, Any]
 
 
-def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_maps: Sequence[BaseMap]) -> FastAPI:
-    """The application below ``/api`` and ``/basemap``, and ``/healthz``."""
+def make_api(
+    catalog: Catalog,
+    title: Mapping[str, str],
+    language: str,
+    base_maps: Sequence[BaseMap],
+    editor: Editor | None = None,
+) -> FastAPI:
+    """The application below ``/api`` and ``/basemap``, and ``/healthz``; with an editor, objects can be changed through it."""
     api = FastAPI(
         title="TIM engine", version=__version__, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, servers=[{"url": ".."}],
         redirect_slashes=False,
@@ -70,7 +78,7 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
     )
     async def collections(request: Request) -> Json:
         await catalog.ensure(live=True)
-        secret, up = _secret(request), _up(request)
+        secret, up = secret_of(request), _up(request)
         shown = [d for d in catalog.datasets.values() if not d.private or catalog.guard.visible(d.slug, secret)]
         sources = await catalog.sources([d.slug for d in shown])
         return {
@@ -81,13 +89,13 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
     @api.get("/api/collections/{dataset}", summary="One dataset", tags=["OGC API Common"])
     async def collection(dataset: str, request: Request) -> Json:
         await catalog.ensure(live=True)
-        record = catalog.authorize(dataset, _secret(request), None)
+        record = catalog.authorize(dataset, secret_of(request), None)
         return _collection(catalog, record, (await catalog.sources([dataset]))[dataset], _up(request))
 
     @api.get("/api/collections/{dataset}/snapshots", summary="Its published states, newest first", tags=["Tiles"])
     async def snapshots(dataset: str, request: Request) -> Json:
         await catalog.ensure(live=True)
-        catalog.authorize(dataset, _secret(request), None)
+        catalog.authorize(dataset, secret_of(request), None)
         up = _up(request)
         return {
             "snapshots": [
@@ -102,10 +110,10 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
         }
 
     @api.get("/api/viewer", summary="Settings of the viewer", tags=["Viewer"])
-    async def viewer() -> Json:
+    async def viewer(request: Request) -> Json:
         return {
             "title": dict(title), "version": __version__, "defaultLanguage": language,
-            "baseMaps": [base_map.public() for base_map in base_maps],
+            "baseMaps": [base_map.public() for base_map in base_maps], "canEdit": editor is not None and editor.may(request),
         }  # fmt: skip
 
     @api.get(
@@ -128,6 +136,9 @@ def make_api(catalog: Catalog, title: Mapping[str, str], language: str, base_map
             headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"},
         )
 
+    objects.register(api, catalog)
+    if editor is not None:
+        scenarios.register(api, catalog, editor)
     _describe_tiles(api)
     _answer_errors(api)
     return api
@@ -144,9 +155,12 @@ def _collection(catalog: Catalog, dataset: Dataset, sources: Sequence[SourceRef]
         "id": slug, "title": dataset.title, "description": str(dataset.settings.get("description", "")), "links": links,
         "tim": {
             "kind": dataset.kind, "private": dataset.private, "snapshot": None if snapshot is None else _snapshot(snapshot),
-            "attributes": _attributes(snapshot), "tileset": None if snapshot is None else f"tiles/{slug}/tileset.json",
+            "scenario": str(dataset.settings.get("scenario", "")), "attributes": _attributes(snapshot), "tileset": None if snapshot is None else f"tiles/{slug}/tileset.json",
         },
     }  # fmt: skip
+    if dataset.kind == "objects":
+        document["itemType"] = "feature"
+        links.append(_link("items", f"{up}api/collections/{slug}/items", "application/geo+json", "Objects"))
     boxes = [source.box for source in sources]
     if boxes:
         low = [min(box[i] for box in boxes) for i in range(3)]
@@ -177,10 +191,6 @@ def _tiles(href: str) -> Json:
 def _up(request: Request) -> str:
     """From the request's URL to the server's root: ``../`` for each folder the path is below it."""
     return "../" * (request.scope.get("asked", request.scope["path"]).count("/") - 1) or "./"
-
-
-def _secret(request: Request) -> str | None:
-    return credential(dict(request.scope["headers"]), request.scope["query_string"])
 
 
 def _describe_tiles(api: FastAPI) -> None:

@@ -16,6 +16,7 @@ from server.access import Keys
 from server.api import make_api
 from server.basemap import BaseMap
 from server.catalog import Catalog
+from server.edit import Editor
 from server.errors import report
 from server.static import BUILT, Viewer
 from server.tiles import READ, Receive, Reply, Scope, Send, TileApp, send_error
@@ -32,15 +33,16 @@ TITLE = {"zh": "国土空间信息模型", "en": "Territory Information Model"}
 
 def create_app(
     workspace: Workspace, *, root_path: str = "", base_maps: Sequence[BaseMap] = (), cors: str | Sequence[str] = "*",
-    title: Mapping[str, str] = TITLE, language: str = "zh", static: Path = BUILT,
+    title: Mapping[str, str] = TITLE, language: str = "zh", static: Path = BUILT, edit: bool = False,
 ) -> App:  # fmt: skip
     """The ASGI application of a workspace.
 
     ``root_path`` is the prefix a gateway serves it under; requests are understood with it (the gateway keeps it) and without (it strips it).
-    ``cors``: ``*`` or the origins that may read. Raises WorkspaceError where the archive cannot be read.
+    ``cors``: ``*`` or the origins that may read. ``edit``: whoever is on this machine may change things (:mod:`server.edit`). Raises WorkspaceError where the archive cannot be read.
     """
     catalog = Catalog(Reader(workspace.archive_root), workspace.store, Keys(workspace.path))
-    return App(catalog, make_api(catalog, title, language, base_maps), root_path, cors, static)
+    editor = Editor(workspace, catalog.guard, open_here=edit)
+    return App(catalog, make_api(catalog, title, language, base_maps, editor), root_path, cors, static)
 
 
 class App:
@@ -53,8 +55,8 @@ class App:
         self._tiles = TileApp(catalog, cors)
         self._root = "/" + root_path.strip("/") if root_path.strip("/") else ""
         api.add_middleware(
-            CORSMiddleware, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "HEAD"],
-            allow_headers=["Authorization", "X-API-Key", "If-None-Match"], expose_headers=["ETag"], max_age=86400,
+            CORSMiddleware, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "If-None-Match"], expose_headers=["ETag"], max_age=86400,
         )  # fmt: skip
         api.mount("/", Viewer(static))
         self._api = api

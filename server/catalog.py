@@ -9,6 +9,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from server.access import Guard, Keys
 from server.errors import report
@@ -24,6 +26,10 @@ APART_SECONDS = 0.02
 """Looks are at least this far apart: a flood of requests for what does not exist must not keep a core busy."""
 STALE_SECONDS = 2.0
 """After this long (a quiet server) requests wait for the new look: a revoked key must not open anything an hour later."""
+
+READERS = 4
+"""Questions to the object store that are worked on at once."""
+T = TypeVar("T")
 
 
 class Catalog:
@@ -46,6 +52,7 @@ class Catalog:
         self._looked = float("-inf")
         self._look: asyncio.Task[None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="catalog")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store")
 
     @property
     def due(self) -> bool:
@@ -70,6 +77,12 @@ class Catalog:
             self._worker, lambda: {dataset: self._opened().sources(dataset) for dataset in datasets}
         )
 
+    async def ask(self, question: Callable[[ObjectStore], T]) -> T:
+        """The answer of the object store to a question, worked out in a thread of its own; several at once. Raises what the question does."""
+        loop = asyncio.get_running_loop()
+        store = await loop.run_in_executor(self._worker, self._opened) if self._store is None else self._store
+        return await loop.run_in_executor(self._readers, partial(question, store))
+
     def authorize(self, dataset: str, secret: str | None, link: str | None) -> Dataset:
         """The dataset, if it exists and this caller may see it. Raises AccessError, UsageError ``server.no-dataset``."""
         record = self.datasets.get(dataset)
@@ -86,6 +99,7 @@ class Catalog:
             await self._look
         await asyncio.get_running_loop().run_in_executor(self._worker, self._close_store)
         self._worker.shutdown()
+        self._readers.shutdown()
         self.archive.close()
 
     def _look_around(self) -> None:

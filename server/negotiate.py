@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from starlette.requests import Request
+
 _ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 _QUALITY = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
@@ -64,6 +66,11 @@ def byte_range(value: bytes | None, condition: bytes | None, etag: bytes, size: 
         if last and int(last) < start:
             return None
     return (start, stop) if start < stop else (0, 0)
+
+
+def secret_of(request: Request) -> str | None:
+    """The key a framework request carries."""
+    return credential(dict(request.scope["headers"]), request.scope["query_string"])
 
 
 def credential(headers: Mapping[bytes, bytes], query: bytes) -> str | None:

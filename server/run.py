@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from server.edit import is_loopback
 from tim.errors import UsageError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -35,15 +36,18 @@ _SECRETS = re.compile(r"(?<=[?&]token=)[^&\s\"]+|(?<=/s/)\d+\.[a-z0-9]+\.[^/\s\"
 
 def serve(
     workspace: Workspace, host: str = "127.0.0.1", port: int = 8080, *, root_path: str = "", base_maps: Path | None = None,
-    cors: str | Sequence[str] = "*", workers: int = 1, access_log: bool = False, on_ready: Callable[[str], None] | None = None,
+    cors: str | Sequence[str] = "*", workers: int = 1, access_log: bool = False, edit: bool = False,
+    on_ready: Callable[[str], None] | None = None,
 ) -> None:  # fmt: skip
     """Serve a workspace until SIGINT or SIGTERM, then end gracefully.
 
     ``port`` 0 takes a free one; ``root_path`` is the prefix a gateway serves it under; ``base_maps`` is a settings file
     (:mod:`server.basemap`), by default ``base-maps.toml`` in the workspace where that exists; ``on_ready`` gets the URL once requests are
-    accepted. Raises WorkspaceError (``server.port-in-use``; a workspace that cannot be read), UsageError (an address that is not ours).
+    accepted; ``edit`` lets whoever is on this machine change things. Raises WorkspaceError (``server.port-in-use``; a workspace that cannot be read), UsageError (an address that is not ours; ``edit`` on an address that others reach).
     """
-    make = partial(_make, workspace.path, root_path, base_maps, cors)
+    if edit and not is_loopback(host):
+        raise UsageError("server.edit-needs-loopback", host=host)
+    make = partial(_make, workspace.path, root_path, base_maps, cors, edit)
     app = make()
     with listen(host, port) as sock:
         if workers <= 1:
@@ -107,14 +111,14 @@ class Redaction(logging.Filter):
         return True
 
 
-def _make(path: Path, root_path: str, base_maps: Path | None, cors: str | Sequence[str]) -> App:
+def _make(path: Path, root_path: str, base_maps: Path | None, cors: str | Sequence[str], edit: bool) -> App:
     from server.app import create_app
     from server.basemap import load_base_maps
     from tim.workspace import Workspace
 
     settings = base_maps or path / "base-maps.toml"
     maps = load_base_maps(settings) if base_maps is not None or settings.exists() else []
-    return create_app(Workspace.open(path), root_path=root_path, base_maps=maps, cors=cors)
+    return create_app(Workspace.open(path), root_path=root_path, base_maps=maps, cors=cors, edit=edit)
 
 
 def _run(app: App, sock: socket.socket, access_log: bool, on_ready: Callable[[], None] | None = None) -> None:

@@ -48,22 +48,25 @@ class Client:
     def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET", root_path: str = "") -> Answer:
         return self.loop.run_until_complete(self.ask(path, headers, method, root_path))
 
+    def send(self, path: str, body: bytes, headers: dict[str, str] | None = None, method: str = "POST") -> Answer:
+        return self.loop.run_until_complete(self.ask(path, headers, method, body=body))
+
     def head(self, path: str, **headers: str) -> Answer:
         return self.get(path, headers, method="HEAD")
 
     async def ask(
-        self, path: str, headers: dict[str, str] | None = None, method: str = "GET", root_path: str = ""
-    ) -> Answer:
+        self, path: str, headers: dict[str, str] | None = None, method: str = "GET", root_path: str = "", body: bytes = b"",
+    ) -> Answer:  # fmt: skip
         path, _, query = path.partition("?")
         scope = {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": method, "scheme": "http",
             "path": path, "raw_path": path.encode("utf-8", "replace"), "query_string": query.encode(), "root_path": root_path,
-            "headers": [(b"host", b"tiles.example"), *((k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items())],
+            "headers": [*([] if "host" in (headers or {}) else [(b"host", b"tiles.example")]), *((k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items())],
             "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 50000), "state": {},
         }  # fmt: skip
         sent: list[dict[str, Any]] = []
 
-        requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
+        requests = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def receive() -> dict[str, Any]:
             if (message := next(requests, None)) is None:
@@ -75,7 +78,7 @@ class Client:
             sent.append(dict(message))
 
         await self.app(scope, receive, send)
-        start, body = sent[0], b"".join(bytes(message.get("body", b"")) for message in sent[1:])
+        start, answer = sent[0], b"".join(bytes(message.get("body", b"")) for message in sent[1:])
         assert start["type"] == "http.response.start"
         assert not sent[-1].get("more_body", False)
         found: dict[str, str] = {}
@@ -83,8 +86,8 @@ class Client:
             key, text = name.decode(), value.decode("latin-1")
             found[key] = f"{found[key]}, {text}" if key in found else text
         if method == "GET" and start["status"] not in (204, 304) and "content-length" in found:
-            assert int(found["content-length"]) == len(body)
-        return Answer(start["status"], found, body)
+            assert int(found["content-length"]) == len(answer)
+        return Answer(start["status"], found, answer)
 
     def close(self) -> None:
         self.loop.run_until_complete(self.app.catalog.close())

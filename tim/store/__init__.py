@@ -127,6 +127,8 @@ class Filter:
     """This class and all below it (prefix of dotted ids)."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Attribute equals value."""
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """Attribute reads as this text: ``7`` is 7, 7.0 and ``"7"``; ``true`` is true and ``"true"``."""
     stage: Stage | None = None
     scenario: str = ""
     code: Code | None = None

@@ -180,7 +180,13 @@ class SqliteStore:
         if limit < 1:
             raise UsageError("store.limit", limit=limit)
         _encodable(
-            filter.class_id or "", filter.scenario, dumps(filter.attributes, "filter"), *_code_texts(filter.code)
+            filter.class_id or "",
+            filter.scenario,
+            filter.layer or "",
+            dumps(filter.attributes, "filter"),
+            *filter.properties,
+            *filter.properties.values(),
+            *_code_texts(filter.code),
         )
         seq, valid = self._moment(as_of)
         after = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -83,6 +84,8 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
         where.add("o.layer = ?", wanted.layer)
     for name, value in wanted.attributes.items():
         _attribute(where, name, value)
+    for name, text in wanted.properties.items():
+        _property(where, name, text)
     first = "object o CROSS JOIN version v ON v.object = o.id"
     if wanted.box is not None:
         _box(where, wanted.box)
@@ -261,3 +264,18 @@ def _attribute(where: Where, name: str, value: Any) -> None:
             kind = "object" if isinstance(value, Mapping) else "array"
             test, parameters = "type = ? AND value = ?", [kind, dumps(value, name)]
     where.add(f"EXISTS (SELECT 1 FROM json_each(v.attributes) WHERE key = ? AND {test})", name, *parameters)
+
+
+def _property(where: Where, name: str, text: str) -> None:
+    """Equality as a reader has it, who sees no difference between a number and its digits."""
+    test = "type = 'text' AND value = ?"
+    parameters: list[Any] = [text]
+    if text in ("true", "false"):
+        test, parameters = f"{test} OR type = ?", [text, text]
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isfinite(number):
+        test, parameters = f"{test} OR type IN ('integer', 'real') AND value = ?", [text, number]
+    where.add(f"EXISTS (SELECT 1 FROM json_each(v.attributes) WHERE key = ? AND ({test}))", name, *parameters)

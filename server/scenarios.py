@@ -1,0 +1,147 @@
+"""Schemes: planned objects in a scenario, put where they are meant to stand and taken away again.
+
+A scenario is a dataset of its own, ``scheme-{name}``, whose objects live on the scenario's line and never on the common one; so it is tiled,
+listed, shown and hidden like any other dataset. A model comes as a glb or an IFC file and goes the way of every import.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+from fastapi import FastAPI, Query, Request, Response
+
+from importers.plan import Options, make_plan, slug_of
+from importers.run import run_import
+from server.catalog import Catalog
+from server.edit import Editor, body_of_request
+from server.features import Json
+from tiling import engine
+from tiling.archive import Archive
+from tim.errors import SourceError, UsageError
+from tim.model import Stage, new_id
+from tim.place.resolve import PlaceOptions
+from tim.store import Changeset, Filter, Retire
+
+if TYPE_CHECKING:
+    from tim.workspace import Workspace
+
+LIMIT = 200_000_000
+"""Bytes of a model."""
+_KINDS = ((b"glTF", ".glb"), (b"ISO-10303-21", ".ifc"))
+_NAME = re.compile(r"[^\w .()\-]+")
+Degrees = Annotated[float, Query(ge=-360, le=360)]
+
+
+def register(api: FastAPI, catalog: Catalog, editor: Editor) -> None:
+    """Add the routes that change things."""
+
+    @api.post(
+        "/api/scenarios/{scenario}/models",
+        status_code=201,
+        summary="Place a model (glb or IFC) in a scenario",
+        tags=["Scenarios"],
+    )
+    async def place_model(
+        scenario: str, request: Request, name: Annotated[str, Query(min_length=1, max_length=100)], lon: Degrees,
+        lat: Annotated[float, Query(ge=-90, le=90)], h: Annotated[float, Query(ge=-12_000, le=100_000)], heading: Degrees = 0.0,
+        scale: Annotated[float, Query(gt=0, le=10_000)] = 1.0,
+    ) -> Json:  # fmt: skip
+        editor.require(request)
+        line = _scenario(scenario)
+        data = await body_of_request(request, LIMIT)
+        settings = {
+            "at": f"{lon!r},{lat!r},{h!r}",
+            "heading": heading,
+            "scale": scale,
+            "scenario": line,
+            "stage": Stage.PLANNED.value,
+        }
+        made = await editor.do(lambda: _place(editor.workspace, line, name, data, settings))
+        await catalog.look_again()
+        return made
+
+    @api.delete(
+        "/api/objects/{tim_id}",
+        status_code=204,
+        summary="Take a planned object out of its scenario",
+        tags=["Scenarios"],
+    )
+    async def remove(tim_id: UUID, request: Request) -> Response:
+        editor.require(request)
+        await editor.do(lambda: _remove(editor.workspace, tim_id))
+        await catalog.look_again()
+        return Response(status_code=204)
+
+
+def _place(workspace: Workspace, scenario: str, name: str, data: bytes, settings: dict[str, object]) -> Json:
+    """Import one model and tile its scenario."""
+    suffix = next((suffix for magic, suffix in _KINDS if data.startswith(magic)), None)
+    if suffix is None:
+        raise SourceError("server.model-kind", kinds="glb, IFC")
+    dataset = _dataset(scenario)
+    with tempfile.TemporaryDirectory(prefix="scheme-") as folder:
+        path = Path(folder) / f"{_NAME.sub('_', name).strip(' .') or 'model'}~{new_id().hex[-12:]}{suffix}"
+        path.write_bytes(data)
+        at = str(settings["at"]).split(",")
+        place = PlaceOptions(crs=f"ENU:{at[1]},{at[0]},{at[2]}") if suffix == ".glb" else PlaceOptions()
+        settings = {**settings, "name": name, "layer": path.stem}
+        with workspace.store() as store:
+            before = store.seq
+        run_import(workspace, make_plan([path], Options(dataset, scenario, "objects", place, settings)))
+    with workspace.store() as store:
+        made = store.changed(dataset, before).touched
+        known = store.dataset(dataset)
+        if known.settings.get("scenario") != scenario:
+            store.put_dataset(replace(known, settings={**known.settings, "scenario": scenario}))
+    _tile(workspace, dataset)
+    return {
+        "id": str(made[0].tim_id),
+        "ids": [str(one.tim_id) for one in made],
+        "dataset": dataset,
+        "scenario": scenario,
+    }
+
+
+def _remove(workspace: Workspace, tim_id: UUID) -> None:
+    with workspace.store() as store:
+        versions = [v for v in store.history(tim_id) if v.db_to is None and v.object.scenario]
+        if not versions:
+            raise UsageError("server.no-object", id=str(tim_id))
+        found = versions[-1]
+        store.apply(
+            Changeset(
+                found.dataset,
+                [Retire(tim_id, if_version=found.version, scenario=found.object.scenario)],
+                reason="remove",
+            )
+        )
+    _tile(workspace, found.dataset)
+
+
+def _tile(workspace: Workspace, dataset: str) -> None:
+    """Bring the tiles of a scenario up to date; an empty one has none."""
+    with workspace.store() as store:
+        scenario = str(store.dataset(dataset).settings.get("scenario", ""))
+        left = bool(store.query(Filter(dataset, scenario=scenario), limit=1).items)
+    if left:
+        engine.tile(workspace, dataset, executor=engine.SerialExecutor())
+        return
+    with Archive(workspace.archive_root) as archive:
+        archive.drop(dataset)
+
+
+def _scenario(text: str) -> str:
+    """A scenario's name as it is stored. Raises UsageError ``server.scenario-name``."""
+    name = text.strip()
+    if not name or len(name) > 60 or any(not c.isprintable() or c in "/\\" for c in name):
+        raise UsageError("server.scenario-name", name=name[:60])
+    return name
+
+
+def _dataset(scenario: str) -> str:
+    return f"scheme-{slug_of(scenario)}"[:63].rstrip("-")
