@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -134,8 +135,8 @@ def streets() -> tuple[Line, ...]:
 
 def blocks() -> Iterator[tuple[int, int, float, float, float, float]]:
     """Column, row, and the extent of each block between its kerbs."""
-    for i, (u0, u1) in enumerate(zip(COLUMNS, COLUMNS[1:], strict=False)):
-        for j, (v0, v1) in enumerate(zip(ROWS, ROWS[1:], strict=False)):
+    for i, (u0, u1) in enumerate(pairwise(COLUMNS)):
+        for j, (v0, v1) in enumerate(pairwise(ROWS)):
             yield i, j, u0 + width(u0) / 2 + 2, v0 + width(v0) / 2 + 2, u1 - width(u1) / 2 - 2, v1 - width(v1) / 2 - 2
 
 
@@ -180,8 +181,10 @@ def land() -> tuple[tuple[Parcel, ...], tuple[House, ...], tuple[tuple[Parcel, F
         elif j == 3:
             on = parcel((u0, v0, u1, v1), "0701", "青山居住区业主大会")
             for a in np.arange(u0 + 6, u1 - 14, 17.0):
-                for b in (v0 + 8, v0 + 38):
-                    villas.append((on, rectangle(float(a), b, float(a) + 11, b + 15), float(random.uniform(5.6, 6.8))))
+                villas.extend(
+                    (on, rectangle(float(a), b, float(a) + 11, b + 15), float(random.uniform(5.6, 6.8)))
+                    for b in (v0 + 8, v0 + 38)
+                )
         else:
             on = parcel((u0, v0, u1, v1), "0701", f"新城花园{i + 1}期业主大会")
             for b in np.arange(v0 + 6, v1 - 12, 23.0):

@@ -102,8 +102,8 @@ def city_model(villas: Sequence[tuple[quarter.Parcel, F64, float]]) -> dict[str,
         return list(range(first, len(vertices)))
 
     for number, (parcel, ring, eaves) in enumerate(villas, 1):
-        low, high = ring, ring + [0, 0, eaves]
-        ridge = np.array([(high[0] + high[3]) / 2, (high[1] + high[2]) / 2]) + [0, 0, 3.1]
+        low, high = ring, ring + np.array([0, 0, eaves])
+        ridge = np.array([(high[0] + high[3]) / 2, (high[1] + high[2]) / 2]) + np.array([0, 0, 3.1])
         i = add(np.vstack([low, high, ridge]))
         faces = [
             ([3, 2, 1, 0], 0), ([4, 5, 9, 8], 1), ([6, 7, 8, 9], 1), ([0, 1, 5, 4], 2), ([2, 3, 7, 6], 2),
