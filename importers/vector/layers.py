@@ -69,11 +69,9 @@ def sheet_batches(path: Path, layer: str, said: Mapping[str, str] | None) -> Ite
 
 def csv_batches(path: Path, form: tables.Dialect, said: Mapping[str, str] | None) -> Iterator[Batch]:
     """The rows of a CSV file."""
-    for first, rows in tables.rows(path, form, BATCH):
-        lost: list[Problem] = [
-            (first + i, "vector.bad-row", {"reason": row}) for i, row in enumerate(rows) if isinstance(row, str)
-        ]
-        kept = [(first + i, row) for i, row in enumerate(rows) if not isinstance(row, str)]
+    for rows in tables.rows(path, form, BATCH):
+        lost: list[Problem] = [(n, "vector.bad-row", {"reason": row}) for n, row in rows if isinstance(row, str)]
+        kept = [(n, row) for n, row in rows if not isinstance(row, str)]
         cells = list(zip(*(row for _, row in kept), strict=True)) or [()] * len(form.names)
         columns = {name: [tables.value(c) for c in cell] for name, cell in zip(form.names, cells, strict=True)}
         yield _placed([number for number, _ in kept], columns, said, lost)
@@ -106,7 +104,14 @@ def shape_batches(path: Path, header: shapefile.ShapeHeader) -> Iterator[Batch]:
 
 def geometries(wkb: Sequence[bytes | None]) -> Any:
     """object[n] of shapely geometries; ``None`` where there is none or none can be read. Surfaces of solids become multipolygons."""
-    return shapely.from_wkb([_plain_surfaces(one) for one in wkb], on_invalid="ignore")
+    with np.errstate(invalid="ignore"):
+        shapes = shapely.from_wkb([_plain_surfaces(one) for one in wkb], on_invalid="ignore")
+    for i in np.flatnonzero(shapely.get_type_id(shapes) == 7).tolist():
+        parts = shapely.get_parts(shapely.get_parts(shapes[i]))
+        kinds = set(shapely.get_type_id(parts).tolist())
+        multiple = {0: shapely.multipoints, 1: shapely.multilinestrings, 3: shapely.multipolygons}
+        shapes[i] = multiple[kinds.pop()](parts) if len(kinds) == 1 and kinds <= multiple.keys() else None
+    return shapes
 
 
 def _chunks(path: Path, layer: str | None, count: int | None, encoding_: str | None, **options: str) -> Iterator[Batch]:

@@ -71,11 +71,11 @@ class Reader:
         faults: dict[int, Rejected] = {}
         for i in np.flatnonzero(shapely.is_missing(shapes) | shapely.is_empty(shapes)).tolist():
             raw = wkb[i]
-            code, fields = "vector.no-geometry", {}
-            if raw is not None and shapes[i] is None:
-                code = "vector.record-too-large" if i in bulky else "vector.bad-geometry"
-                fields = {"bytes": len(raw), "limit": MAX_BYTES}
-            faults[i] = self.rejected(numbers[i], code, **fields)
+            if raw is not None and i in bulky:
+                faults[i] = self.rejected(numbers[i], "vector.record-too-large", bytes=len(raw), limit=MAX_BYTES)
+            else:
+                lost = raw is not None and shapes[i] is None
+                faults[i] = self.rejected(numbers[i], "vector.bad-geometry" if lost else "vector.no-geometry")
         for i in _not_finite(shapes).tolist():
             faults.setdefault(i, self.rejected(numbers[i], "vector.not-finite"))
         keys = self._source_keys(numbers, wkb, columns, faults)
@@ -196,7 +196,7 @@ class Reader:
         solid = np.full(len(polygons), shape == "solid")
         if shape in ("", "solid") and len(polygons):
             solid |= self.solids | _walls(shapes[polygons])
-        raised = ~solid & np.isfinite(height[polygons]) & (height[polygons] > 0) & (shape in ("", "extrude"))
+        raised = ~solid & (height[polygons] > 0) & (shapely.area(shapes[polygons]) > 0) & (shape in ("", "extrude"))
         chosen = polygons[solid]
         add(chosen, "body", sweep.surfaces(shapes[chosen]))
         chosen = polygons[raised]
@@ -219,7 +219,7 @@ class Reader:
         self._placed(is_of["point"], numbers, shapes, ground, height, measures, out, faults)
         for i in good.tolist():
             if i not in out and i not in faults:
-                faults[i] = self.rejected(numbers[i], "vector.bad-geometry", bytes=0, limit=MAX_BYTES)
+                faults[i] = self.rejected(numbers[i], "vector.bad-geometry")
         return out
 
     def _built(

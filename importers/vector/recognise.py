@@ -64,14 +64,14 @@ Z = ("z", "h", "elevation", "height", "alt", "altitude", "高程", "大地高", 
 _WKT = ("wkt", "geom", "geometry", "thegeom", "shape", "geometrywkt")
 
 _CLASSES = (
-    ("tree|行道树|古树|树木|^树|树$", "vegetation.tree"),
-    ("lamp|street_?light|路灯|灯杆", "land.furniture.lamp"),
+    ("(?<![a-z])trees?(?![a-z])|行道树|古树|树木|^树|树$", "vegetation.tree"),
+    ("(?<![a-z])lamp|street_?light|路灯|灯杆", "land.furniture.lamp"),
     ("manhole|检查井|窨井|井盖", "land.furniture.well"),
     ("valve|阀门", "pipeline.valve"),
     ("管点|junction|pipe_?node", "pipeline.junction"),
     ("给水|供水|自来水|water_?(pipe|main|supply)", "pipeline.pipe.water"),
     ("排水|污水|雨水|drain|sewer|storm", "pipeline.pipe.drainage"),
-    ("燃气|天然气|煤气|gas", "pipeline.pipe.gas"),
+    ("燃气|天然气|煤气|(?<![a-z])gas", "pipeline.pipe.gas"),
     ("热力|供热|heating", "pipeline.pipe.heat"),
     ("电力|power_?(line|cable)", "pipeline.pipe.power"),
     ("通信|电信|光缆|telecom", "pipeline.pipe.telecom"),

@@ -7,7 +7,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +79,14 @@ def dialect(path: Path, said: str | None = None) -> Dialect | None:
     return Dialect(found, delimiter, tuple(names))
 
 
-def rows(path: Path, form: Dialect, size: int) -> Iterator[tuple[int, list[list[str] | str]]]:
-    """Number of the first row (the names are row 1) and ``size`` rows at a time; a row that is broken is the reason, as text."""
+def rows(path: Path, form: Dialect, size: int) -> Iterator[list[tuple[int, list[str] | str]]]:
+    """``size`` rows at a time, with their numbers (the names are row 1); instead of a row that is broken, the reason."""
     csv.field_size_limit(1 << 30)
     with path.open("r", encoding=form.encoding.name, errors="surrogateescape", newline="") as stream:
-        reader = csv.reader(stream, delimiter=form.delimiter)
-        first = 1
-        lines = _checked(reader, len(form.names))
+        lines = _checked(csv.reader(stream, delimiter=form.delimiter), len(form.names))
         next(lines, None)
         while batch := list(islice(lines, size)):
-            yield first + 1, batch
-            first += len(batch)
+            yield batch
 
 
 def geometries(columns: Mapping[str, Sequence[Any]], chosen: Columns) -> tuple[Any, list[str]]:
@@ -140,21 +137,21 @@ def _encoding(head: bytes) -> Encoding:
     return encoding.decide([head] if encoding.decodes([head], "utf-8") else head.split(b"\n"))
 
 
-def _checked(reader: Iterator[list[str]], width: int) -> Iterator[list[str] | str]:
-    while True:
+def _checked(reader: Iterator[list[str]], width: int) -> Iterator[tuple[int, list[str] | str]]:
+    for number in count(1):
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield str(error)
+            yield number, str(error)
             continue
         if not row:
             continue
         text = "".join(row)
         if not text.isprintable() and any("\udc80" <= char <= "\udcff" for char in text):
-            yield "encoding"
+            yield number, "encoding"
         elif len(row) != width and any(cell.strip() for cell in row[width:]):
-            yield f"{len(row)} / {width}"
+            yield number, f"{len(row)} / {width}"
         else:
-            yield (row + [""] * width)[:width]
+            yield number, (row + [""] * width)[:width]
