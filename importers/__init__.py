@@ -21,6 +21,7 @@ from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, Volu
 FORMATS: Mapping[str, str] = {
     "las": "importers.las",
     "osgb": "importers.osgb",
+    "vector": "importers.vector",
 }
 """Format name to the module that knows it; folders first where a file could belong to one."""
 
@@ -69,8 +70,9 @@ class ImportContext:
 
 
 def layer_of(probe: Probe) -> str:
-    """The layer of a probe's objects: its key without suffix, so that sheets with equal source keys stay apart."""
-    return str(PurePosixPath(probe.key or Path(probe.uri).name).with_suffix(""))
+    """The layer of a probe's objects: its key without the file's suffix, so that sheets with equal source keys stay apart."""
+    file, mark, part = (probe.key or Path(probe.uri).name).partition("#")
+    return f"{PurePosixPath(file).with_suffix('')}{mark}{part}"
 
 
 class Importer(Protocol):

@@ -240,7 +240,9 @@ def _fresh(delivery: Delivery) -> Delivery:
     planned = delivery.probe
     uri = str(Path(planned.uri).absolute())
     again = importer(planned.format).probe(Path(uri), planned.key)
-    found = next((p for p in again if str(Path(p.uri).absolute()) == uri and p.kind == planned.kind), None)
+    same = [p for p in again if str(Path(p.uri).absolute()) == uri and p.kind == planned.kind]
+    # One file may hold several deliveries, each with a key of its own.
+    found = next((p for p in same if p.key == planned.key), same[0] if len(same) == 1 else None)
     if found is None:
         gone = Rejected(planned.key or uri, "import.gone", {"path": uri, "format": planned.format})
         return replace(delivery, probe=replace(planned, problems=(gone,), fatal=True))

@@ -62,7 +62,7 @@ class _Walk:
     def place(self, path: Path, key: str) -> None:
         if path.is_dir():
             self.folder(path, key)
-        elif not self.claim(path, key, list(FORMATS)):
+        elif not self.claim(path, key, list(FORMATS)) and not _companion(path):
             count, example = self.unknown.get(path.suffix.lower(), (0, key))
             self.unknown[path.suffix.lower()] = (count + 1, example)
 
@@ -123,6 +123,18 @@ class _Walk:
                 )
                 continue
             yield name
+
+
+def _companion(path: Path) -> bool:
+    """Whether it belongs to a file next to it, as its importer says: the ``.dbf`` of a ``.shp``."""
+    name = path.name.lower()
+    for module in map(importer, FORMATS):
+        for suffix, sides in getattr(module, "COMPANIONS", {}).items():
+            for side in sides:
+                stem = path.name[: -len(side)]
+                if name.endswith(side) and any((path.parent / (stem + s)).exists() for s in (suffix, suffix.upper())):
+                    return True
+    return False
 
 
 def _join(key: str, name: str) -> str:

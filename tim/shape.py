@@ -197,8 +197,7 @@ def encode(shape: Shape) -> bytes:
     ]  # fmt: skip
     wide = max((int(part.max()) for part in indices if part.size), default=0) > 0xFFFF
     flags = (_UV if shape.uv is not None else 0) | (_WIDE if wide else 0)
-    names = {"semantics": shape.semantics, "materials": [_material_record(m) for m in shape.materials]}
-    text = json.dumps(names, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    text = _names_text(shape.semantics, shape.materials)
     head = _HEADER.pack(
         _MAGIC, 1, flags, len(shape.positions), len(shape.triangles), len(shape.ring_ends), len(shape.ring_indices),
         len(shape.surface_triangle_ends), len(text), *shape.origin, STEP,
@@ -336,129 +335,225 @@ def _material(record: Sequence[Any] | None) -> Material | None:
 
 
 @dataclass(slots=True)
-class _Surface:
-    """A patch on its way: where its points lie among all points, and its triangles once it has them."""
+class _Surfaces:
+    """The patches of many objects, one after another, and their points; numbers count through all of them."""
 
-    object: int
-    number: int
-    start: int
-    ring_sizes: tuple[int, ...]
-    patch: Patch
-    triangles: NDArray[np.int64] | None = None
-    """int64[m, 3]: into all points."""
+    patches: list[Patch]
+    object: I64
+    """int64[surfaces]"""
+    number: list[int]
+    """Of each surface in its object, left-out ones counted."""
+    ring_sizes: I64
+    """int64[rings]; what comes as triangles has one."""
+    ring_counts: I64
+    """int64[surfaces]"""
+    polygon: NDArray[np.bool_]
+    """bool[surfaces]: whether it is one."""
+    native: F64
+    """float64[points, 3]"""
+
+    @property
+    def point_counts(self) -> I64:
+        """int64[surfaces]"""
+        ends = np.concatenate([[0], np.cumsum(self.ring_sizes)])[np.cumsum(self.ring_counts)]
+        return np.diff(ends, prepend=0)
+
+    def only(self, kept: NDArray[np.bool_]) -> _Surfaces:
+        """Some of the surfaces, with their points."""
+        rings = np.repeat(kept, self.ring_counts)
+        points = np.repeat(kept, self.point_counts)
+        rows = np.flatnonzero(kept).tolist()
+        return _Surfaces(
+            [self.patches[i] for i in rows], self.object[kept], [self.number[i] for i in rows], self.ring_sizes[rings],
+            self.ring_counts[kept], self.polygon[kept], self.native[points],
+        )  # fmt: skip
+
+
+def _gathered(objects: Sequence[Sequence[Patch]], problems: Sequence[dict[str, dict[str, Any]]]) -> _Surfaces:
+    """The surfaces that have enough points and finite ones; the others are noted."""
+    patches: list[Patch] = []
+    owners: list[int] = []
+    numbers: list[int] = []
+    sizes: list[int] = []
+    counts: list[int] = []
+    polygon: list[bool] = []
+    points: list[F64] = []
+    for index, own in enumerate(objects):
+        for number, patch in enumerate(own):
+            flat = isinstance(patch, Polygon)
+            rings = patch.rings if isinstance(patch, Polygon) else (patch.positions,)
+            if not rings or len(rings[0]) < 3:
+                whole = all(np.isfinite(ring).all() for ring in rings)
+                _note(problems[index], "shape.too-few-points" if whole else "shape.not-finite", number)
+                continue
+            patches.append(patch)
+            owners.append(index)
+            numbers.append(number)
+            sizes.extend(map(len, rings))
+            counts.append(len(rings))
+            polygon.append(flat)
+            points.extend(rings)
+    native = np.concatenate(points).astype(np.float64, copy=False) if points else np.empty((0, 3))
+    out = _Surfaces(
+        patches, np.array(owners, np.int64), numbers, np.array(sizes, np.int64), np.array(counts, np.int64),
+        np.array(polygon, np.bool_), native,
+    )  # fmt: skip
+    finite = np.isfinite(native).all(axis=1)
+    if finite.all():
+        return out
+    bad = np.bincount(np.repeat(np.arange(len(patches)), out.point_counts)[~finite], minlength=len(patches)) > 0
+    for i in np.flatnonzero(bad).tolist():
+        _note(problems[owners[i]], "shape.not-finite", numbers[i])
+    return out.only(~bad)
 
 
 def _build(objects: Sequence[Sequence[Patch]], place: Place | None) -> list[Built]:
     problems: list[dict[str, dict[str, Any]]] = [{} for _ in objects]
-    surfaces: list[_Surface] = []
-    points: list[F64] = []
-    uvs: list[F32 | None] = []
-    total = 0
-    for index, patches in enumerate(objects):
-        for number, patch in enumerate(patches):
-            rings = patch.rings if isinstance(patch, Polygon) else [patch.positions]
-            sizes = tuple(len(ring) for ring in rings)
-            if not all(np.isfinite(ring).all() for ring in rings):
-                _note(problems[index], "shape.not-finite", number)
-                continue
-            if not sizes or sizes[0] < 3:
-                _note(problems[index], "shape.too-few-points", number)
-                continue
-            surfaces.append(_Surface(index, number, total, sizes, patch))
-            points.extend(rings)
-            if isinstance(patch, Polygon):
-                uvs.extend(patch.uv if patch.uv is not None else [None] * len(rings))
-            else:
-                uvs.append(patch.uv)
-            total += sum(sizes)
-    if not surfaces:
+    surfaces = _gathered(objects, problems)
+    triangles, of_surface = _triangulated(surfaces, place, problems)
+    drawn = np.bincount(of_surface, minlength=len(surfaces.patches)) > 0
+    if not drawn.all():
+        points = np.repeat(drawn, surfaces.point_counts)
+        triangles = (np.cumsum(points) - 1)[triangles]
+        of_surface = (np.cumsum(drawn) - 1)[of_surface]
+        surfaces = surfaces.only(drawn)
+    if not surfaces.patches:
         return [Built(b"", None, problems=_problems(found)) for found in problems]
-    native = np.concatenate(points)
-    _triangulate(surfaces, native, problems)
-    surfaces = [s for s in surfaces if s.triangles is not None and len(s.triangles)]
-    geographic = None if place is None else place.to_geographic(native)
-    metres = native if geographic is None else ellipsoid.to_ecef(geographic)
+    geographic = None if place is None else place.to_geographic(surfaces.native)
+    metres = surfaces.native if geographic is None else ellipsoid.to_ecef(geographic)
     lattice = np.rint(metres / STEP).astype(np.int64)
-    textured = any(uv is not None for uv in uvs)
-    uv = None
-    if textured:
-        uv = np.zeros((len(native), 2), np.float32)
-        at = 0
-        for part, coordinates in zip(points, uvs, strict=True):
-            if coordinates is not None:
-                uv[at : at + len(part)] = coordinates
-            at += len(part)
-    by_object: list[list[_Surface]] = [[] for _ in objects]
-    for surface in surfaces:
-        by_object[surface.object].append(surface)
-    owner = np.zeros(len(native), np.int64)
-    for surface in surfaces:
-        owner[surface.start : surface.start + sum(surface.ring_sizes)] = surface.object
+    uv = _coordinates(surfaces)
+    owner = np.repeat(surfaces.object, surfaces.point_counts)
     vertex, representatives = _merged(owner, lattice, uv)
-    first_vertex = np.searchsorted(owner[representatives], np.arange(len(objects) + 1))
-    out = []
-    for index, own in enumerate(by_object):
-        found = _problems(problems[index])
-        if not own:
-            out.append(Built(b"", None, problems=found))
+    present = np.unique(surfaces.object)
+    vertex_ends = np.searchsorted(owner[representatives], present, side="right")
+    vertex_starts = np.concatenate([[0], vertex_ends[:-1]])
+    corners = lattice[representatives]
+    low, high = np.minimum.reduceat(corners, vertex_starts), np.maximum.reduceat(corners, vertex_starts)
+    origins = (low + high) // 2 if place is not None else np.zeros((len(present), 3), np.int64)
+    steps = corners - np.repeat(origins, vertex_ends - vertex_starts, axis=0)
+    too_large = np.maximum(high - origins, origins - low).max(axis=1) >= 2**31
+    row = np.searchsorted(present, surfaces.object)  # of each surface's object among the present ones
+    parts = _Indices(surfaces, triangles, of_surface, vertex, vertex_starts, row, len(present))
+    boxes = None if geographic is None else _boxes(geographic, np.searchsorted(owner, present), len(owner))
+    out = [Built(b"", None, problems=_problems(found)) for found in problems]
+    names: dict[Any, tuple[I64, I64, bytes]] = {}
+    positions = steps.astype("<i4")
+    for k, index in enumerate(present.tolist()):
+        found = out[index].problems
+        if too_large[k]:
+            out[index] = Built(b"", None, problems=(*found, ("shape.too-large", {"surface": 0, "count": 1})))
             continue
-        chosen = representatives[first_vertex[index] : first_vertex[index + 1]]
-        spans = [np.arange(s.start, s.start + sum(s.ring_sizes)) for s in own]
-        used = np.unique(vertex[np.concatenate(spans)])  # left-out surfaces of this object leave no vertices behind
-        chosen = representatives[used]
-        renumber = {int(v): i for i, v in enumerate(used)} if len(used) != used[-1] - used[0] + 1 else None
-        base = int(used[0])
-        at_lattice = lattice[chosen]
-        low, high = at_lattice.min(axis=0), at_lattice.max(axis=0)
-        origin = (low + high) // 2 if place is not None else np.zeros(3, np.int64)
-        steps = at_lattice - origin
-        if int(np.abs(steps).max()) >= 2**31:
-            out.append(Built(b"", None, problems=(*found, ("shape.too-large", {"surface": 0, "count": 1}))))
-            continue
-        shape = _assemble(
-            own, vertex, base, renumber, steps.astype(np.int32), origin, None if uv is None else uv[chosen]
+        own = surfaces.patches[parts.surface_starts[k] : parts.surface_ends[k]]
+        key = tuple((patch.semantic, patch.material) for patch in own)
+        if key not in names:
+            names[key] = _named(key)
+        span = slice(vertex_starts[k], vertex_ends[k])
+        textured = uv is not None and any(patch.uv is not None for patch in own)
+        origin = (origins[k] * STEP).tolist()
+        blob = parts.encoded(
+            k, origin, positions[span], uv[representatives[span]] if textured and uv is not None else None, names[key]
         )
-        box = None if geographic is None else _box(geographic[np.concatenate(spans)])
-        out.append(Built(encode(shape), box, len(chosen), len(shape.triangles), found))
+        count = int(parts.triangle_ends[k] - parts.triangle_starts[k])
+        out[index] = Built(
+            blob, None if boxes is None else boxes[k], int(vertex_ends[k] - vertex_starts[k]), count, found
+        )
     return out
 
 
-def _assemble(
-    own: Sequence[_Surface], vertex: I64, base: int, renumber: Mapping[int, int] | None, steps: I32, origin: I64, uv: F32 | None,
-) -> Shape:  # fmt: skip
-    def local(indices: NDArray[np.int64]) -> U32:
-        merged = vertex[indices]
-        if renumber is None:
-            return (merged - base).astype(np.uint32)
-        return np.array([renumber[int(v)] for v in merged.reshape(-1)], np.uint32).reshape(merged.shape)
+def _coordinates(surfaces: _Surfaces) -> F32 | None:
+    """float32[points, 2]: texture coordinates, zero where a surface has none; ``None`` where no surface has any."""
+    if all(patch.uv is None for patch in surfaces.patches):
+        return None
+    uv = np.zeros((len(surfaces.native), 2), np.float32)
+    at = 0
+    for patch, count in zip(surfaces.patches, surfaces.point_counts.tolist(), strict=True):
+        if patch.uv is not None:
+            uv[at : at + count] = np.concatenate(patch.uv) if isinstance(patch, Polygon) else patch.uv
+        at += count
+    return uv
 
+
+def _named(surfaces: Sequence[tuple[str, Material | None]]) -> tuple[I64, I64, bytes]:
+    """Semantic and material of each surface as indices, and the text with both."""
     semantics: dict[str, int] = {}
     materials: dict[Material | None, int] = {}
-    triangles = [s.triangles for s in own if s.triangles is not None]
-    flat = local(np.concatenate(triangles))
-    kept = (flat[:, 0] != flat[:, 1]) & (flat[:, 1] != flat[:, 2]) & (flat[:, 0] != flat[:, 2])
-    counts = np.array([len(t) for t in triangles])
-    owners = np.repeat(np.arange(len(own)), counts)[kept]
-    ends = np.searchsorted(owners, np.arange(len(own)), side="right")
-    ring_indices: list[NDArray[np.int64]] = []
-    ring_sizes: list[int] = []
-    ring_ends: list[int] = []
-    for surface in own:
-        if isinstance(surface.patch, Polygon):
-            ring_indices.append(np.arange(surface.start, surface.start + sum(surface.ring_sizes)))
-            ring_sizes.extend(surface.ring_sizes)
-        ring_ends.append(len(ring_sizes))
-    named = any(s.patch.uv is not None for s in own)
-    return Shape(
-        origin=(float(origin[0] * STEP), float(origin[1] * STEP), float(origin[2] * STEP)),
-        positions=steps, triangles=flat[kept],
-        ring_indices=local(np.concatenate(ring_indices)) if ring_indices else np.empty(0, np.uint32),
-        ring_ends=np.cumsum(ring_sizes, dtype=np.uint32) if ring_sizes else np.empty(0, np.uint32),
-        surface_triangle_ends=ends.astype(np.uint32), surface_ring_ends=np.array(ring_ends, np.uint32),
-        surface_semantics=np.array([semantics.setdefault(s.patch.semantic, len(semantics)) for s in own], np.uint32),
-        surface_materials=np.array([materials.setdefault(s.patch.material, len(materials)) for s in own], np.uint32),
-        semantics=tuple(semantics), materials=tuple(materials), uv=uv if named else None,
-    )  # fmt: skip
+    of_semantic = np.array([semantics.setdefault(s, len(semantics)) for s, _ in surfaces], np.int64)
+    of_material = np.array([materials.setdefault(m, len(materials)) for _, m in surfaces], np.int64)
+    return of_semantic, of_material, _names_text(tuple(semantics), tuple(materials))
+
+
+def _names_text(semantics: Sequence[str], materials: Sequence[Material | None]) -> bytes:
+    names = {"semantics": semantics, "materials": [_material_record(m) for m in materials]}
+    return json.dumps(names, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+class _Indices:
+    """The index arrays of many blobs, each counting from the start of its object."""
+
+    def __init__(
+        self,
+        surfaces: _Surfaces,
+        triangles: I64,
+        of_surface: I64,
+        vertex: I64,
+        vertex_starts: I64,
+        row: I64,
+        objects: int,
+    ) -> None:
+        flat = vertex[triangles]
+        kept = (flat[:, 0] != flat[:, 1]) & (flat[:, 1] != flat[:, 2]) & (flat[:, 0] != flat[:, 2])
+        flat, of_surface = flat[kept], of_surface[kept]
+        self.triangles = (flat - vertex_starts[row[of_surface]][:, None]).reshape(-1)
+        self.surface_ends = np.cumsum(np.bincount(row, minlength=objects))
+        self.surface_starts = np.concatenate([[0], self.surface_ends[:-1]])
+        counts = np.bincount(of_surface, minlength=len(row))
+        self.triangle_starts, self.triangle_ends, self.surface_triangles = self._ends(counts, row, objects)
+        in_rings = np.repeat(surfaces.polygon, surfaces.point_counts)
+        self.ring_indices = (vertex - vertex_starts[np.repeat(row, surfaces.point_counts)])[in_rings]
+        ring_of = np.repeat(np.arange(len(row)), surfaces.ring_counts)
+        flat_ring = surfaces.polygon[ring_of]
+        self.point_starts, self.point_ends, self.rings = self._ends(
+            surfaces.ring_sizes[flat_ring], row[ring_of[flat_ring]], objects
+        )
+        ring_counts = np.where(surfaces.polygon, surfaces.ring_counts, 0)
+        self.ring_starts, self.ring_ends, self.surface_rings = self._ends(ring_counts, row, objects)
+
+    @staticmethod
+    def _ends(counts: I64, row: I64, objects: int) -> tuple[I64, I64, I64]:
+        """Where each object's run begins and ends, and the running totals within each object."""
+        totals = np.bincount(row, counts, minlength=objects).astype(np.int64)
+        ends = np.cumsum(totals)
+        starts = ends - totals
+        return starts, ends, np.cumsum(counts) - starts[row]
+
+    def encoded(
+        self,
+        k: int,
+        origin: Sequence[float],
+        positions: NDArray[np.int32],
+        uv: F32 | None,
+        names: tuple[I64, I64, bytes],
+    ) -> bytes:
+        """The blob of an object; the same bytes as :func:`encode`."""
+        surface = slice(self.surface_starts[k], self.surface_ends[k])
+        triangles = self.triangles[3 * self.triangle_starts[k] : 3 * self.triangle_ends[k]]
+        rings = self.rings[self.ring_starts[k] : self.ring_ends[k]]
+        ring_indices = self.ring_indices[self.point_starts[k] : self.point_ends[k]]
+        semantics, materials, text = names
+        indices = np.concatenate([
+            triangles, ring_indices, rings, self.surface_triangles[surface], self.surface_rings[surface], semantics, materials,
+        ])  # fmt: skip
+        wide = int(indices.max()) > 0xFFFF
+        flags = (_UV if uv is not None else 0) | (_WIDE if wide else 0)
+        head = _HEADER.pack(
+            _MAGIC, 1, flags, len(positions), len(triangles) // 3, len(rings), len(ring_indices), len(semantics), len(text),
+            *origin, STEP,
+        )  # fmt: skip
+        coordinates = b"" if uv is None else uv.astype("<f4").tobytes()
+        return b"".join(
+            [head, positions.tobytes(), coordinates, indices.astype("<u4" if wide else "<u2").tobytes(), text]
+        )
 
 
 def _merged(owner: I64, lattice: I64, uv: F32 | None) -> tuple[I64, I64]:
@@ -487,47 +582,73 @@ def _merged(owner: I64, lattice: I64, uv: F32 | None) -> tuple[I64, I64]:
     return inverse.astype(np.int64), first.astype(np.int64)
 
 
-def _triangulate(surfaces: Sequence[_Surface], native: F64, problems: Sequence[dict[str, dict[str, Any]]]) -> None:
-    """Give every surface its triangles; those without area stay without."""
-    polygons = [s for s in surfaces if isinstance(s.patch, Polygon)]
-    for surface in surfaces:
-        if isinstance(surface.patch, Triangles):
-            surface.triangles = surface.patch.triangles.astype(np.int64) + surface.start
-    if not polygons:
-        return
-    normals = _newell(polygons, native)
-    areas = np.linalg.norm(normals, axis=1)
-    rest = []
-    simple = {3: [], 4: []}  # type: dict[int, list[int]]
-    for i, surface in enumerate(polygons):
-        if areas[i] <= _FLAT:
-            _note(problems[surface.object], "shape.no-area", surface.number)
-        elif len(surface.ring_sizes) == 1 and surface.ring_sizes[0] in simple:
-            simple[surface.ring_sizes[0]].append(i)
-        else:
-            rest.append(i)
-    for i in simple[3]:
-        start = polygons[i].start
-        polygons[i].triangles = np.array([[start, start + 1, start + 2]], np.int64)
-    rest += _quads(polygons, simple[4], native, normals)
-    for i in sorted(rest):
-        _earcut(polygons[i], native, normals[i], float(areas[i]), problems)
+def _triangulated(
+    surfaces: _Surfaces, place: Place | None, problems: Sequence[dict[str, dict[str, Any]]]
+) -> tuple[I64, I64]:
+    """int64[m, 3] into all points, and int64[m] the surface of each, in the order of surfaces; those without area have none."""
+    starts = np.cumsum(surfaces.point_counts) - surfaces.point_counts
+    found: list[tuple[I64, I64]] = []
+    for i in np.flatnonzero(~surfaces.polygon).tolist():
+        patch = surfaces.patches[i]
+        if isinstance(patch, Triangles) and len(patch.triangles):
+            found.append((patch.triangles.astype(np.int64) + starts[i], np.full(len(patch.triangles), i)))
+    if surfaces.polygon.any():
+        native = surfaces.native * _metres(surfaces.native, place)
+        rows = np.flatnonzero(surfaces.polygon)
+        normals = _newell(surfaces, rows, starts, native)
+        areas = np.linalg.norm(normals, axis=1)
+        for k in np.flatnonzero(areas <= _FLAT).tolist():
+            _note(problems[surfaces.object[rows[k]]], "shape.no-area", surfaces.number[rows[k]])
+        there = areas > _FLAT
+        single = surfaces.ring_counts[rows] == 1
+        points = surfaces.point_counts[rows]
+        three, four = there & single & (points == 3), np.flatnonzero(there & single & (points == 4))
+        found.append((starts[rows[three]][:, None] + np.arange(3), rows[three]))
+        halves, convex = _quads(starts[rows[four]], native, normals[four])
+        found.append((halves.reshape(-1, 3), np.repeat(rows[four[convex]], 2)))
+        rest = there & ~three
+        rest[four[convex]] = False
+        ring_starts = np.cumsum(surfaces.ring_counts) - surfaces.ring_counts
+        for k in np.flatnonzero(rest).tolist():
+            i = int(rows[k])
+            sizes = surfaces.ring_sizes[ring_starts[i] : ring_starts[i] + surfaces.ring_counts[i]]
+            at = native[starts[i] : starts[i] + points[k]]
+            cut, crossing = _earcut(at, sizes, normals[k], float(areas[k]))
+            if crossing:
+                _note(problems[surfaces.object[i]], "shape.rings-cross", surfaces.number[i])
+            found.append((cut + starts[i], np.full(len(cut), i)))
+    if not found:
+        return np.empty((0, 3), np.int64), np.empty(0, np.int64)
+    triangles, owner = np.concatenate([t for t, _ in found]), np.concatenate([o for _, o in found])
+    order = np.argsort(owner, kind="stable")
+    return triangles[order], owner[order]
 
 
-def _newell(polygons: Sequence[_Surface], native: F64) -> F64:
+def _metres(native: F64, place: Place | None) -> F64:
+    """float64[3]: what makes metres of degrees, near enough to judge areas and angles; one where the unit is a length."""
+    if place is None:
+        return np.ones(3)
+    step = 1e-3
+    at = place.to_ecef(native[:1] + np.array([[0.0, 0, 0], [step, 0, 0], [0, step, 0]]))
+    east, north = (np.linalg.norm(at[1:] - at[0], axis=1) / step).tolist()
+    return np.array([east, north, 1.0]) if north > 1000 else np.ones(3)
+
+
+def _newell(surfaces: _Surfaces, rows: I64, starts: I64, native: F64) -> F64:
     """float64[polygons, 3]: area times unit normal of each (Newell's method), holes taken off by their winding."""
-    sizes = np.array([size for s in polygons for size in s.ring_sizes], np.int64)
-    starts = np.array([s.start + sum(s.ring_sizes[:k]) for s in polygons for k in range(len(s.ring_sizes))], np.int64)
-    owner = np.repeat(np.arange(len(polygons)), [len(s.ring_sizes) for s in polygons])
+    ring_of = np.repeat(np.arange(len(surfaces.patches)), surfaces.ring_counts)
+    chosen = surfaces.polygon[ring_of]
+    sizes = surfaces.ring_sizes[chosen]
+    first = (np.cumsum(surfaces.ring_sizes) - surfaces.ring_sizes)[chosen]
+    owner = np.repeat(np.arange(len(rows)), surfaces.ring_counts[rows])
     begin = np.cumsum(sizes) - sizes
-    here = np.arange(int(sizes.sum())) - np.repeat(begin - starts, sizes)
+    here = np.arange(int(sizes.sum())) - np.repeat(begin - first, sizes)
     following = here + 1
-    following[np.cumsum(sizes) - 1] = starts
-    about = native[np.array([s.start for s in polygons])][owner]
-    shift = np.repeat(about, sizes, axis=0)
+    following[np.cumsum(sizes) - 1] = first
+    shift = np.repeat(native[starts[rows]][owner], sizes, axis=0)
     cross = np.cross(native[here] - shift, native[following] - shift)
     by_ring = np.add.reduceat(cross, begin, axis=0)
-    out = np.zeros((len(polygons), 3))
+    out = np.zeros((len(rows), 3))
     hull = np.concatenate([[True], owner[1:] != owner[:-1]])
     out[owner[hull]] = by_ring[hull]
     # A hole takes area off whichever way it is wound.
@@ -537,45 +658,42 @@ def _newell(polygons: Sequence[_Surface], native: F64) -> F64:
     return out / 2
 
 
-def _quads(polygons: Sequence[_Surface], chosen: list[int], native: F64, normals: F64) -> list[int]:
-    """Halve the convex quadrilaterals along their shorter diagonal; the others are given back."""
-    if not chosen:
-        return []
-    start = np.array([polygons[i].start for i in chosen])
+def _quads(start: I64, native: F64, normals: F64) -> tuple[I64, NDArray[np.bool_]]:
+    """int64[convex, 6]: the convex quadrilaterals halved along their shorter diagonal; bool[n]: which they are."""
     corner = native[start[:, None] + np.arange(4)]
     edges = np.roll(corner, -1, axis=1) - corner
     turn = np.cross(edges, np.roll(edges, -1, axis=1))
-    convex = ((turn * normals[chosen][:, None, :]).sum(axis=2) > 0).all(axis=1)
+    convex = ((turn * normals[:, None, :]).sum(axis=2) > 0).all(axis=1)
     across = np.linalg.norm(corner[:, 0] - corner[:, 2], axis=1) <= np.linalg.norm(corner[:, 1] - corner[:, 3], axis=1)
     split = np.where(across[:, None], [[0, 1, 2, 0, 2, 3]], [[0, 1, 3, 1, 2, 3]]) + start[:, None]
-    left = []
-    for row, i in enumerate(chosen):
-        if convex[row]:
-            polygons[i].triangles = split[row].reshape(2, 3)
-        else:
-            left.append(i)
-    return left
+    return split[convex], convex
 
 
-def _earcut(
-    surface: _Surface, native: F64, normal: F64, area: float, problems: Sequence[dict[str, dict[str, Any]]]
-) -> None:
+def _earcut(points: F64, ring_sizes: I64, normal: F64, area: float) -> tuple[I64, bool]:
+    """int64[m, 3] into the points of a polygon, and whether its rings cross."""
     from mapbox_earcut import triangulate_float64
 
-    points = native[surface.start : surface.start + sum(surface.ring_sizes)]
     axis = int(np.abs(normal).argmax())
     keep = [(1, 2), (2, 0), (0, 1)][axis]
     flat = np.ascontiguousarray((points - points[0])[:, keep])
     if normal[axis] < 0:
         flat = np.ascontiguousarray(flat * np.array([-1.0, 1.0]))
-    cut = triangulate_float64(flat, np.cumsum(surface.ring_sizes, dtype=np.uint32)).reshape(-1, 3).astype(np.int64)
+    cut = triangulate_float64(flat, np.cumsum(ring_sizes, dtype=np.uint32)).reshape(-1, 3).astype(np.int64)
     a, b, c = (flat[cut[:, k]] for k in range(3))
     doubled = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     cut[doubled < 0] = cut[doubled < 0][:, ::-1]
     seen = float(np.abs(doubled).sum()) / 2 * area / abs(float(normal[axis]))
-    if abs(seen - area) > _CROSSING * area:
-        _note(problems[surface.object], "shape.rings-cross", surface.number)
-    surface.triangles = cut + surface.start
+    return cut, abs(seen - area) > _CROSSING * area
+
+
+def _boxes(geographic: F64, starts: I64, count: int) -> list[Box3]:
+    """The box of each run of points."""
+    low, high = np.minimum.reduceat(geographic, starts), np.maximum.reduceat(geographic, starts)
+    boxes: list[Box3] = [(a, b, c, d, e, f) for (a, b, c), (d, e, f) in zip(low.tolist(), high.tolist(), strict=True)]
+    ends = np.append(starts[1:], count)
+    for k in np.flatnonzero(high[:, 0] - low[:, 0] > 180).tolist():
+        boxes[k] = _box(geographic[starts[k] : ends[k]])
+    return boxes
 
 
 def _box(geographic: F64) -> Box3:

@@ -1,0 +1,353 @@
+"""Vector files: shapefiles, file geodatabases, GeoPackages, GeoJSON, CSV and XLSX tables; every layer is one delivery of objects.
+
+Source keys: the field that ``--key`` or the mapping names; otherwise the hash of the geometry, so that a record whose attributes
+alone were edited stays the object it was; the n-th of equal geometries has ``-n`` behind it.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+
+import numpy as np
+
+from importers import ImportContext, Probe
+from importers.vector import encoding, shapefile, tables
+from importers.vector.mapping import MappingFile, rule_of
+from tim.errors import SourceError, UsageError
+from tim.model import Blob, ObjectRecord, Rejected
+from tim.place.resolve import FoundCrs
+from tim.sources import Fingerprint, SourceRef, fingerprint
+
+__all__ = ["COMPANIONS", "open", "probe", "read"]
+
+COMPANIONS: Mapping[str, Sequence[str]] = {
+    ".shp": shapefile.SIDES,
+    ".csv": (".csvt",),
+    ".gpkg": (".gpkg-wal", ".gpkg-shm"),
+}
+"""By the suffix of a file, what else belongs to it under the same name."""
+_SAMPLE_ROWS = 10_000
+_MAX_JSON = 64 << 20
+"""Bytes of GeoJSON that are read through to know their extent; of larger files, the first records are."""
+_MAX_SHEETS = 2 << 30
+"""Bytes an XLSX file may unpack to."""
+_GEOJSON = re.compile(
+    rb'"type"\s*:\s*"(?:Feature(?:Collection)?|(?:Multi)?(?:Point|LineString|Polygon)|GeometryCollection)"'
+)
+
+
+def probe(path: Path, key: str = "") -> list[Probe]:
+    """One probe for each layer with geometry, from headers as far as the format has them; empty for anything foreign."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    known = {".shp": _shapefile, ".csv": _csv, ".xlsx": _xlsx, ".gpkg": _container, ".gdb": _container, ".geojson": _geojson, ".json": _geojson, ".geojsonl": _geojson, ".geojsons": _geojson}  # fmt: skip
+    if suffix not in known or path.is_dir() != (suffix == ".gdb"):
+        return []
+    # A plan names a layer of a container by its whole key.
+    name, mark, _ = key.partition(f"{suffix}#") if suffix in (".gpkg", ".gdb", ".xlsx") else (key, "", "")
+    key = (f"{name}{path.suffix}" if mark else name) or path.name
+    try:
+        return known[suffix](path, key)
+    except OSError as error:
+        return [_fatal(path, key, "vector.unreadable", reason=error.strerror or str(error))]
+
+
+def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob | SourceRef | Rejected]:
+    """The objects of one layer. Settings: ``key`` (field), ``mapping`` (path), ``encoding``.
+
+    Raises UsageError for a key or mapping that does not fit the layer, SourceError where the file is gone.
+    """
+    from importers.vector.objects import Reader
+
+    yield from probe.problems
+    if probe.fatal:
+        return
+    path, settings = Path(probe.uri), context.settings
+    mapping = MappingFile(Path(str(settings["mapping"]))) if settings.get("mapping") else None
+    layer = str(probe.options["layer"])
+    try:
+        batches, fields, prints = _opened(probe, path, layer, settings, mapping)
+    except OSError as error:
+        raise SourceError("vector.unreadable", file=probe.key, reason=error.strerror or str(error)) from None
+    rule = rule_of(layer, fields, mapping, str(settings.get("key") or ""))
+    own = str(settings.get("layer") or rule.layer or context.layer)
+    reader = Reader(probe.key, own, rule, context, solids=probe.options.get("geometry") == "multipatch")
+    for batch in batches:
+        yield from reader.read(batch)
+    if probe.count is not None and reader.records < probe.count:
+        missing = probe.count - reader.records
+        yield Rejected(probe.key, "vector.records-missing", {"file": probe.key, "count": missing, "of": probe.count})
+    if reader.box is not None:
+        yield SourceRef(
+            uri=str(path), format="vector", kind="objects", key=probe.key, place=context.place, fingerprint=prints, box=reader.box,
+            count=reader.count, options={"layers": [own], "rule": dict(rule.recognised)},
+        )  # fmt: skip
+
+
+def open(ref: SourceRef) -> NoReturn:  # noqa: A001
+    """Raises SourceError: objects are in the store, there is nothing to open."""
+    raise SourceError("vector.not-bulk", file=ref.key)
+
+
+def _opened(
+    probe: Probe, path: Path, layer: str, settings: Mapping[str, Any], mapping: MappingFile | None
+) -> tuple[Iterator[Any], list[str], Fingerprint]:
+    """The batches of a layer, its fields, and the fingerprint of its files."""
+    from importers.vector import layers
+
+    suffix = path.suffix.lower()
+    said = encoding.named(str(settings["encoding"])) if settings.get("encoding") else None
+    if settings.get("encoding") and said is None:
+        raise UsageError("vector.no-encoding", value=str(settings["encoding"]))
+    geometry = mapping.geometry(layer) if mapping else None
+    if suffix == ".shp":
+        header = shapefile.read_header(path)
+        if header is None:
+            raise SourceError("vector.not-a-shapefile", file=probe.key)
+        header = shapefile.with_encoding(header, said) if said else header
+        return (
+            layers.shape_batches(path, header),
+            shapefile.field_names(header),
+            shapefile.set_fingerprint(header.files),
+        )
+    prints = fingerprint(path)
+    if suffix == ".csv":
+        form = tables.dialect(path, said)
+        if form is None:
+            raise SourceError("vector.not-a-table", file=probe.key)
+        return layers.csv_batches(path, form, geometry), list(form.names), prints
+    fields = [str(name) for name in probe.options["fields"]]
+    if suffix == ".xlsx":
+        return layers.sheet_batches(path, layer, geometry), fields, prints
+    return layers.ogr_batches(path, probe.options.get("ogr_layer"), probe.count), fields, prints
+
+
+def _shapefile(path: Path, key: str) -> list[Probe]:
+    header = shapefile.read_header(path)
+    if header is None:
+        return [_fatal(path, key, "vector.not-a-shapefile")]
+    problems = [*_missing(header, key), *_encoding_problem(header.encoding, key)]
+    table = header.table
+    if table is not None and header.count is not None and min(table.count, table.there) != header.count:
+        fields = {"file": key, "rows": min(table.count, table.there), "shapes": header.count}
+        problems.append(Rejected(key, "vector.counts-differ", fields))
+    fatal = header.count == 0
+    if fatal:
+        problems.insert(0, Rejected(key, "vector.empty", {"file": key}))
+    names = shapefile.field_names(header)
+    layer = PurePosixPath(key).stem
+    return [Probe(
+        uri=str(path), format="vector", kind="objects", key=key, files=len(header.files), size=header.size, count=header.count,
+        low=header.low, high=header.high, found=FoundCrs(header.prj, where=key), problems=tuple(problems), fatal=fatal,
+        options=_options(layer, names) | {"geometry": header.kind, "encoding": header.encoding.name},
+    )]  # fmt: skip
+
+
+def _missing(header: shapefile.ShapeHeader, key: str) -> list[Rejected]:
+    there = {file.suffix.lower() for file in header.files}
+    codes = {".shx": "vector.no-index", ".dbf": "vector.no-table", ".prj": "vector.no-prj"}
+    out = [Rejected(key, code, {"file": key}) for suffix, code in codes.items() if suffix not in there]
+    if ".dbf" in there and header.table is None:
+        out.append(Rejected(key, "vector.bad-table", {"file": key}))
+    return out
+
+
+def _encoding_problem(found: encoding.Encoding, key: str) -> list[Rejected]:
+    if not found.declared:
+        return []
+    return [
+        Rejected(
+            key,
+            "vector.wrong-encoding",
+            {"file": key, "where": found.where, "declared": found.declared, "found": found.name},
+        )
+    ]
+
+
+def _csv(path: Path, key: str) -> list[Probe]:
+    import shapely
+
+    from importers.vector import layers
+
+    form = tables.dialect(path)
+    if form is None or len(form.names) < 2:
+        return []
+    columns = tables.columns_of(form.names)
+    if not columns:
+        return [_fatal(path, key, "vector.no-columns", columns=", ".join(form.names))]
+    whole = path.stat().st_size <= _MAX_JSON // 4
+    count, shapes = 0, []
+    for batch in layers.csv_batches(path, form, None):
+        count += len(batch.numbers) + len(batch.lost)
+        shapes.append(layers.geometries(batch.wkb))
+        if not whole:
+            break
+    low, high = _extent(shapely.get_coordinates(np.concatenate(shapes), include_z=True)) if shapes else (None, None)
+    return [
+        _table(
+            path,
+            key,
+            PurePosixPath(key).stem,
+            count if whole else None,
+            low,
+            high,
+            form.names,
+            columns,
+            form.encoding.name,
+        )
+    ]
+
+
+def _xlsx(path: Path, key: str) -> list[Probe]:
+    import pyogrio
+    import shapely
+
+    from importers.vector import layers
+
+    try:
+        with zipfile.ZipFile(path) as packed:
+            if sum(item.file_size for item in packed.infolist()) > _MAX_SHEETS:
+                return [_fatal(path, key, "vector.sheets-too-large", limit=_MAX_SHEETS)]
+        sheets = [str(name) for name, _ in pyogrio.list_layers(path)]
+    except (zipfile.BadZipFile, pyogrio.errors.DataSourceError, ValueError) as error:
+        return [_fatal(path, key, "vector.unreadable", reason=str(error).splitlines()[0])]
+    out = []
+    for sheet in sheets:
+        count, shapes = 0, []
+        names: Sequence[str] = ()
+        for batch in layers.sheet_batches(path, sheet, None):
+            count += len(batch.numbers) + len(batch.lost)
+            shapes.append(layers.geometries(batch.wkb))
+            names = batch.names or names
+        if not count:
+            continue
+        own = f"{key}#{sheet}" if len(sheets) > 1 else key
+        columns = tables.columns_of(names)
+        low, high = _extent(shapely.get_coordinates(np.concatenate(shapes), include_z=True))
+        if columns:
+            out.append(_table(path, own, sheet, count, low, high, names, columns, "utf-8"))
+        else:
+            out.append(_fatal(path, own, "vector.no-columns", columns=", ".join(names)))
+    return out
+
+
+def _table(
+    path: Path, key: str, layer: str, count: int | None, low: Any, high: Any, names: Sequence[str], columns: tables.Columns, codec: str,
+) -> Probe:  # fmt: skip
+    fatal = low is None
+    problems = (Rejected(key, "vector.empty", {"file": key}),) if fatal else ()
+    options = _options(layer, names) | {"geometry": columns.wkt or f"{columns.x}, {columns.y}", "encoding": codec}
+    return Probe(
+        uri=str(path), format="vector", kind="objects", key=key, files=1, size=path.stat().st_size, count=count, low=low, high=high,
+        found=FoundCrs(where=key), problems=problems, fatal=fatal, options=options,
+    )  # fmt: skip
+
+
+def _geojson(path: Path, key: str) -> list[Probe]:
+    import pyogrio
+
+    with path.open("rb") as stream:
+        head = stream.read(1 << 16)
+    if (
+        not head.lstrip(b"\xef\xbb\xbf\x1e \t\r\n").startswith(b"{")
+        or b'"CityJSON' in head
+        or not _GEOJSON.search(head)
+    ):
+        return []
+    whole = path.stat().st_size <= _MAX_JSON
+    try:
+        info = pyogrio.read_info(path, force_feature_count=whole, force_total_bounds=whole)
+        bounds = info["total_bounds"] if whole else pyogrio.raw.read_bounds(path, max_features=_SAMPLE_ROWS)[1]
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError, ValueError, RuntimeError) as error:
+        return [_fatal(path, key, "vector.unreadable", reason=str(error).splitlines()[0][:200])]
+    if not whole:
+        bounds = (bounds[0].min(), bounds[1].min(), bounds[2].max(), bounds[3].max())
+    # RFC 7946 §4: WGS 84, and heights above its ellipsoid.
+    plain = info["crs"] in ("EPSG:4326", "EPSG:4979", "OGC:CRS84", None)
+    return [
+        _layer(
+            path,
+            key,
+            PurePosixPath(key).stem,
+            None,
+            info,
+            bounds,
+            "EPSG:4979" if plain else info["crs"],
+            info["features"] if whole else None,
+        )
+    ]
+
+
+def _container(path: Path, key: str) -> list[Probe]:
+    import pyogrio
+
+    try:
+        names = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
+    except (pyogrio.errors.DataSourceError, ValueError, RuntimeError) as error:
+        return [_fatal(path, key, "vector.unreadable", reason=str(error).splitlines()[0][:200])]
+    out = []
+    for name, kind in names:
+        own = f"{key}#{name}" if len(names) > 1 else key
+        if kind is None:
+            out.append(_fatal(path, own, "vector.no-geometry-column", layer=name))
+            continue
+        try:
+            info = pyogrio.read_info(path, layer=name, force_feature_count=True, force_total_bounds=True)
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError, ValueError, RuntimeError) as error:
+            out.append(_fatal(path, own, "vector.unreadable", reason=str(error).splitlines()[0][:200]))
+            continue
+        out.append(_layer(path, own, name, name, info, info["total_bounds"], info["crs"], info["features"]))
+    return out
+
+
+def _layer(
+    path: Path,
+    key: str,
+    layer: str,
+    ogr_layer: str | None,
+    info: Mapping[str, Any],
+    bounds: Any,
+    crs: str | None,
+    count: int | None,
+) -> Probe:
+    """The probe of a layer that GDAL knows."""
+    names = [str(name) for name in info["fields"]]
+    fatal = count == 0 or bounds is None or not np.isfinite(bounds).all()
+    problems = [Rejected(key, "vector.empty", {"file": key})] if fatal else []
+    binary = [name for name, kind in zip(names, info["ogr_types"], strict=True) if kind == "OFTBinary"]
+    problems += [Rejected(f"{key}:{name}", "vector.binary-field", {"file": key, "field": name}) for name in binary]
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    low, high = (
+        (None, None)
+        if fatal
+        else ((float(bounds[0]), float(bounds[1]), 0.0), (float(bounds[2]), float(bounds[3]), 0.0))
+    )
+    return Probe(
+        uri=str(path), format="vector", kind="objects", key=key, files=len(files), size=sum(p.stat().st_size for p in files),
+        count=count, low=low, high=high, found=FoundCrs(crs, where=key), problems=tuple(problems), fatal=fatal,
+        options=_options(layer, names) | {"geometry": str(info["geometry_type"]), "encoding": "utf-8", "ogr_layer": ogr_layer},
+    )  # fmt: skip
+
+
+def _options(layer: str, fields: Sequence[str]) -> dict[str, Any]:
+    """What the inventory says about a layer, what its names are taken for included."""
+    return {"layer": layer, "fields": list(fields), "recognised": dict(rule_of(layer, fields).recognised)}
+
+
+def _extent(xyz: Any) -> tuple[Any, Any]:
+    good = xyz[np.isfinite(xyz[:, :2]).all(axis=1)]
+    if not len(good):
+        return None, None
+    good = np.where(np.isfinite(good), good, 0.0)
+    return tuple(good.min(axis=0).tolist()), tuple(good.max(axis=0).tolist())
+
+
+def _fatal(path: Path, key: str, code: str, **fields: Any) -> Probe:
+    return Probe(
+        uri=str(path), format="vector", kind="objects", key=key, files=1, size=path.stat().st_size if path.exists() else 0, count=None,
+        low=None, high=None, found=FoundCrs(where=key), problems=(Rejected(key, code, {"file": key, **fields}),), fatal=True,
+    )  # fmt: skip
