@@ -21,6 +21,7 @@ from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, Volu
 FORMATS: Mapping[str, str] = {
     "epanet": "importers.epanet",
     "glb": "importers.glb",
+    "ifc": "importers.ifc",
     "las": "importers.las",
     "osgb": "importers.osgb",
 }
