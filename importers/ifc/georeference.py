@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,8 @@ class Georeference:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Georeference:
         """The georeference that :meth:`record` wrote."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+        members: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
+        return cls(**members)
 
     def to_native(
         self, xyz: F64, crs: str, height_unit: float, heading: float = 0.0, scale: float | Triple = 1.0
@@ -115,32 +116,24 @@ def map_unit(crs: str) -> float:
 
 
 def georeference(file: StepFile) -> Georeference:
-    """Read what a file says of its place. What is doubtful is in the problems; nothing is raised."""
-    unit, degree = _units(file)
-    north = _true_north(file)
-    low, high, far = _extent(file, unit)
-    for name in ("IFCMAPCONVERSION", "IFCMAPCONVERSIONSCALED", "IFCRIGIDOPERATION"):
-        operation = next(file.of_type(name), None)
-        if operation is None:
-            continue
-        try:
-            found = _operation(file, operation, unit, degree)
-        except (IndexError, TypeError, ValueError) as error:
-            return Georeference(
-                "map", low=low, high=high, problems=(("ifc.bad-conversion", {"type": name, "reason": str(error)}),)
-            )
-        near = found.form == "map" and math.hypot(*found.shift[:2]) > 1000
-        return _with_extent(found, *((0.0,) * 3, (0.0,) * 3) if near or far is None else far)
-    if far is not None:
-        return Georeference("coordinates", axis=north, low=far[0], high=far[1])
-    site = _site(file, unit, north)
-    return _with_extent(site or Georeference("none", axis=north), low, high)
-
-
-def _with_extent(found: Georeference, low: Triple, high: Triple) -> Georeference:
-    return Georeference(
-        found.form, found.crs, found.vertical, found.shift, found.axis, found.factor, low, high, found.problems
-    )
+    """Read what a file says of its place. What is doubtful or cannot be used is in the problems; nothing is raised."""
+    name = "IFCPROJECT"
+    try:
+        unit, degree = _units(file)
+        name = "IFCGEOMETRICREPRESENTATIONCONTEXT"
+        north = _true_north(file)
+        far = _far_points(file, unit)
+        for name in ("IFCMAPCONVERSION", "IFCMAPCONVERSIONSCALED", "IFCRIGIDOPERATION"):
+            if (operation := next(file.of_type(name), None)) is not None:
+                found = _operation(file, operation, unit, degree)
+                near = found.form == "map" and math.hypot(*found.shift[:2]) > 1000
+                return found if near or far is None else replace(found, low=far[0], high=far[1])
+        if far is not None:
+            return Georeference("coordinates", axis=north, low=far[0], high=far[1])
+        name = "IFCSITE"
+        return _site(file, unit, north) or Georeference("none", axis=north)
+    except (IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        return Georeference("none", problems=(("ifc.bad-conversion", {"type": name, "reason": str(error)[:200]}),))
 
 
 def _operation(file: StepFile, operation: Instance, unit: float, degree: float) -> Georeference:
@@ -198,10 +191,13 @@ def _crs_name(file: StepFile, target: Instance) -> str | None:
 def _vertical(target: Instance) -> str | None:
     """The vertical datum where it is a code of a vertical CRS; a name alone leaves the question to the user."""
     match = re.search(r"EPSG\s*:+\s*(\d+)", str(target.values[3] or ""), re.IGNORECASE)
+    if match is None:
+        return None
     try:
-        return None if match is None else vertical_crs(f"EPSG:{match[1]}") and f"EPSG:{match[1]}"
+        vertical_crs(f"EPSG:{match[1]}")
     except PlaceError:
         return None
+    return f"EPSG:{match[1]}"
 
 
 def _latitude_first(crs: str | None) -> bool:
@@ -299,17 +295,16 @@ def _true_north(file: StepFile) -> tuple[float, float]:
     return 0.0, 1.0
 
 
-def _extent(file: StepFile, unit: float) -> tuple[Triple, Triple, tuple[Triple, Triple] | None]:
-    """The origin, and the box of the points that are too far from it for a model of its own, where there are any."""
+def _far_points(file: StepFile, unit: float) -> tuple[Triple, Triple] | None:
+    """The box of the points that are too far from the origin for a model about it; ``None`` where there are none."""
     far = [
         (*point, 0.0, 0.0)[:3] for point in file.points(_SCANNED) if max(map(abs, point[:2]), default=0.0) * unit > _FAR
     ]
-    zero: Triple = (0.0, 0.0, 0.0)
     if not far:
-        return zero, zero, None
+        return None
     points = np.array(far) * unit
     (a, b, c), (d, e, f) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    return zero, zero, ((a, b, c), (d, e, f))
+    return (a, b, c), (d, e, f)
 
 
 def _units(file: StepFile) -> tuple[float, float]:

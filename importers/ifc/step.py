@@ -24,6 +24,8 @@ _TOKEN = re.compile(
 _UNICODE = re.compile(
     r"\\X2\\((?:[0-9A-Fa-f]{4})*)\\X0\\|\\X4\\((?:[0-9A-Fa-f]{8})*)\\X0\\|\\X\\([0-9A-Fa-f]{2})|\\S\\(.)|\\P[A-I]\\|\\\\"
 )
+_TYPE = re.compile(rb"\s*([A-Za-z]\w*)\s*(?=\()")
+_BEFORE = (b";", b"\n", b"\r", b" ", b"\t", b"/")
 _DEEPEST = 32
 
 
@@ -86,13 +88,17 @@ class StepFile:
         """The instance behind a reference; ``None`` where the value is no reference or leads nowhere."""
         if not isinstance(ref, Ref):
             return None
-        match = re.compile(rb"[;\s/]#%d\s*=\s*([A-Za-z]\w*)\s*(?=\()" % ref.number).search(self._map)
-        if match is None:
-            return None
-        try:
-            return Instance(ref.number, match[1].decode().upper(), self._values(match.end()))
-        except StepError:
-            return None
+        for sign in (b"#%d=", b"#%d ="):
+            at = -1
+            while (at := self._map.find(sign % ref.number, at + 1)) > 0:
+                head = _TYPE.match(self._map[at + len(sign % ref.number) : at + 160])
+                if head is not None and self._map[at - 1 : at] in _BEFORE:
+                    try:
+                        start = at + len(sign % ref.number) + head.end()
+                        return Instance(ref.number, head[1].decode().upper(), self._values(start))
+                    except StepError:
+                        return None
+        return None
 
     def points(self, limit: int) -> Iterator[tuple[float, ...]]:
         """Coordinates of the Cartesian points in the first ``limit`` bytes."""
