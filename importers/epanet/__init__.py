@@ -91,11 +91,13 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         raise UsageError("epanet.bad-setting", settings=f"encoding={encoding}, depth={depth}") from None
     yield from _problems(network, probe.key)
     drawn = _Drawn(network, context, below)
+    given: set[str] = set()
     west = south = bottom = np.inf
     east = north = top = -np.inf
     for batch in _batches([*network.nodes.values(), *network.links.values()]):
         for record, blob, lost in drawn.records(batch, probe.key):
-            if blob is not None:
+            if blob is not None and blob.content not in given:
+                given.add(blob.content)
                 yield blob
             yield from lost
             yield record
