@@ -23,12 +23,12 @@ from importers.ifc.model import Mesh, Product, Summary
 from importers.ifc.step import MAGIC, StepFile
 from importers.solids import tube
 from importers.standing import Standing, standing
-from tim.errors import SourceError, UsageError
+from tim.errors import PlaceError, SourceError, UsageError
 from tim.geometry import F64, U32
 from tim.model import Blob, ObjectRecord, Rejected, Relation, Representation, Stage
 from tim.place import Box3, Place
 from tim.place.resolve import FoundCrs
-from tim.shape import FORMAT, Material, Triangles, build
+from tim.shape import FORMAT, Built, Material, Triangles, build
 from tim.sources import GridSource, MeshTree, PointSource, SourceRef, VolumeSource, fingerprint
 
 __all__ = ["open", "probe", "read"]
@@ -38,6 +38,8 @@ _BATCH, _VERTICES = 512, 400_000
 _SPACE = Material((0.6, 0.75, 0.95, 0.25))
 """Rooms are seen through unless the model says otherwise."""
 _TIMEOUT, _WIDTH = 3600.0, 0.2
+_LARGEST = 1e8
+"""Metres: coordinates beyond are on no map."""
 
 
 def probe(path: Path, key: str = "") -> list[Probe]:
@@ -126,6 +128,7 @@ class _Model:
         self._above: dict[str, str] = {}
         self._boxes: dict[str, Box3] = {}
         self._given: set[str] = set()
+        self._refusal: PlaceError | None = None
         self.count = 0
         self.box: Box3 | None = None
 
@@ -136,9 +139,7 @@ class _Model:
             self._above[product.guid] = product.parent or product.container
         drawn = [product for product in batch if product.mesh is not None]
         self._without += [product for product in batch if product.mesh is None]
-        for product, built in zip(
-            drawn, build([list(self._patches(p)) for p in drawn], self._context.place), strict=True
-        ):
+        for product, built in zip(drawn, self._build([list(self._patches(p)) for p in drawn]), strict=True):
             for code, fields in built.problems:
                 yield Rejected(f"{self._key}#{product.guid}", code, {"object": product.guid, **fields})
             if not built.blob:
@@ -154,7 +155,9 @@ class _Model:
             yield self._record(product, built.box, (Representation("body", "", FORMAT, blob.content),))
 
     def rest(self) -> Iterator[ObjectRecord | Rejected]:
-        """Objects without geometry of their own, with the box of what is in them."""
+        """Objects without geometry of their own, with the box of what is in them. Raises PlaceError where nothing at all could be placed."""
+        if self._refusal is not None and not self._boxes:
+            raise self._refusal
         inside: dict[str, Box3] = {}
         for guid, box in self._boxes.items():
             seen = {guid}
@@ -171,6 +174,17 @@ class _Model:
                 )
             yield self._record(product, inside.get(product.guid), ())
 
+    def _build(self, objects: list[list[Triangles]]) -> list[Built]:
+        """The shapes; where one cannot be placed it is left without, and the others are not."""
+        try:
+            return build(objects, self._context.place)
+        except PlaceError as error:
+            if len(objects) == 1:
+                self._refusal = self._refusal or error
+                return [Built(b"", None)]
+            half = len(objects) // 2
+            return self._build(objects[:half]) + self._build(objects[half:])
+
     def _record(self, product: Product, box: Box3 | None, shapes: tuple[Representation, ...]) -> ObjectRecord:
         relations = []
         if product.parent:
@@ -185,6 +199,8 @@ class _Model:
     def _patches(self, product: Product) -> Iterator[Triangles]:
         assert product.mesh is not None
         mesh, semantic = product.mesh, product.ancestry[0]
+        if not np.abs(mesh.positions).max() < _LARGEST:
+            return
         default = _SPACE if "IfcSpace" in product.ancestry else None
         if not len(mesh.triangles):
             for path in _paths(mesh.lines):

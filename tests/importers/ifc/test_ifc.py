@@ -332,6 +332,20 @@ def test_at_through_the_plan(tmp_path: Path):
     assert [room.object.name for room in rooms] == ["101"]
 
 
+def test_one_thing_off_the_map(tmp_path: Path):
+    """It is named and the others are placed; where all are off the map, the file is refused."""
+    text = house(conversion("500000.,3400000.,20.,1.,0.,0.001"))
+    astray = text.replace("#215=IFCCARTESIANPOINT((5000.0,4000.0))", "#215=IFCCARTESIANPOINT((3.0E10,4000.0))")
+    assert astray != text
+    found = taken(written(tmp_path, astray), PlaceOptions(vertical="ellipsoid"))
+    assert [r.fields["object"] for r in found if isinstance(r, Rejected) and r.code == "ifc.not-drawn"] == [SLAB]
+    assert objects(found)[WALL].representations
+    place = place_of(ifc.probe(written(tmp_path, text))[0], PlaceOptions(vertical="ellipsoid"), PlaceOptions())
+    (probe,) = ifc.probe(written(tmp_path, text.replace("500000.,3400000.", "50000000.,3400000.")))
+    with pytest.raises(PlaceError):
+        list(ifc.read(probe, ImportContext(place)))
+
+
 def test_twins_and_the_nameless(tmp_path: Path):
     text = house().replace(SLAB, WALL).replace(f"'{SPACE}'", "''")
     found = taken(written(tmp_path, text))
@@ -339,19 +353,22 @@ def test_twins_and_the_nameless(tmp_path: Path):
     assert set(objects(found)) == {WALL, STOREY, BUILDING, SITE}
 
 
-def test_geometry_that_cannot_be_made(tmp_path: Path):
-    """The object stays, without a shape, and is named."""
-    found = taken(
-        written(
-            tmp_path,
-            house().replace(
-                "#212=IFCEXTRUDEDAREASOLID(#213,#12,#14,200.0)", "#212=IFCEXTRUDEDAREASOLID(#213,#12,#14,0.0)"
-            ),
-        )
-    )
-    assert [(r.code, r.fields["object"]) for r in found if isinstance(r, Rejected) and r.code == "ifc.not-drawn"] == [
-        ("ifc.not-drawn", SLAB)
-    ]
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("#212=IFCEXTRUDEDAREASOLID(#213,#12,#14,200.0)", "#212=IFCEXTRUDEDAREASOLID(#213,#12,#14,0.0)"),
+        ("#215=IFCCARTESIANPOINT((5000.0,4000.0))", "#215=IFCCARTESIANPOINT((5.0E20,4000.0))"),
+    ],
+)
+def test_geometry_that_cannot_be_made(tmp_path: Path, old: str, new: str):
+    """Without height, or far off all maps: the object stays, without a shape, and is named."""
+    text = house().replace(old, new)
+    assert text != house()
+    (probe,) = ifc.probe(written(tmp_path, text))
+    place = place_of(ifc.probe(written(tmp_path, house(), "sound.ifc"))[0], ENU, PlaceOptions())
+    found = list(ifc.read(probe, ImportContext(place)))
+    lost = [r.fields["object"] for r in found if isinstance(r, Rejected) and r.code == "ifc.not-drawn"]
+    assert lost == [SLAB]
     assert objects(found)[SLAB].representations == ()
 
 
