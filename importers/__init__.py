@@ -19,6 +19,9 @@ from tim.place.resolve import FoundCrs
 from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
 
 FORMATS: Mapping[str, str] = {
+    "epanet": "importers.epanet",
+    "glb": "importers.glb",
+    "ifc": "importers.ifc",
     "las": "importers.las",
     "osgb": "importers.osgb",
     "vector": "importers.vector",

@@ -21,6 +21,7 @@ import yaml
 
 from importers import FORMATS, Probe
 from importers.document import Node, read_document
+from importers.standing import placed
 from importers.walk import Inventory, probe
 from tim.errors import PlaceError, UsageError
 from tim.model import Rejected
@@ -140,16 +141,17 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
     name = slug_of(title) if options.dataset is None else _checked(options.dataset)
     kinds = sorted({p.kind for p in probes})
     deliveries = []
+    place = placed(options.place, options.settings)
     for found in probes:
         slug = name if len(kinds) < 2 else f"{name[: 62 - len(found.kind)]}-{found.kind}"
         problems = list(found.problems)
         try:
             if not found.fatal:
-                place_of(found, options.place, options.defaults)
+                place_of(found, place, options.defaults)
         except PlaceError as error:
             problems.append(Rejected(found.key or found.uri, error.code, error.fields))
         deliveries.append(Delivery(
-            _with_problems(found, problems), slug, title if len(kinds) < 2 else f"{title} ({found.kind})", options.place,
+            _with_problems(found, problems), slug, title if len(kinds) < 2 else f"{title} ({found.kind})", place,
             estimate(found.format, found.size, found.count), options.settings,
         ))  # fmt: skip
     _check(deliveries, [delivery.probe.uri for delivery in deliveries])
