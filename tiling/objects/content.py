@@ -165,7 +165,7 @@ class _Tile:
             def stored(vertex: I64) -> Stream:
                 return Stream("POSITION", np.ascontiguousarray(positions[vertex].T.astype("<f4")), bounded=True)
 
-            primitives, vertices = add_faces(self.writer, one.faces, skins, stored, compress=False)
+            primitives, vertices = add_faces(self.writer, one.faces, skins, stored)
             triangles, (low, high) = len(one.faces.triangles), extent(positions)
         elif (data := self._model(one)) is not None:
             try:

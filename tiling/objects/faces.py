@@ -1,4 +1,8 @@
-"""Triangles with looks, and how they become primitives: flat, each surface in its colour or its piece of an image."""
+"""Triangles with looks, and how they become primitives: flat, each surface in its colour or its piece of an image.
+
+Attributes are stored plainly: gzip in transfer makes them smaller than EXT_meshopt_compression does (buildings of Delft: 391 bytes each
+against 705, or 454 with both).
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,7 @@ def faces_of(shapes: Shapes, positions: F64, looks: Looks, classes: Sequence[str
 
 
 def add_faces(
-    writer: GlbWriter, faces: Faces, skins: Sequence[Skin], stored: Callable[[I64], Stream], *, compress: bool
+    writer: GlbWriter, faces: Faces, skins: Sequence[Skin], stored: Callable[[I64], Stream]
 ) -> tuple[list[dict[str, Any]], int]:
     """The primitives of some faces, one for each material, and how many vertices they have.
 
@@ -59,9 +63,7 @@ def add_faces(
     primitives, vertices = [], 0
     for number in np.unique(material).tolist():
         chosen = slice(None) if (material == number).all() else material == number
-        primitive, count = _primitive(
-            writer, faces, faces.triangles[chosen], faces.looks[chosen], skins, stored, compress
-        )
+        primitive, count = _primitive(writer, faces, faces.triangles[chosen], faces.looks[chosen], skins, stored)
         primitives.append({**primitive, "material": number})
         vertices += count
     return primitives, vertices
@@ -88,7 +90,7 @@ def add_bodies(writer: GlbWriter, faces: Faces, skins: Sequence[Skin], step: flo
         packed = mantissa & np.int32(0xFFFFFF) | np.int32(exponent << 24)
         return Stream("POSITION", packed, bounded=True, exponential=True)
 
-    primitives, vertices = add_faces(writer, faces, skins, stored, compress=True)
+    primitives, vertices = add_faces(writer, faces, skins, stored)
     writer.lattice_node(writer.add("meshes", {"primitives": primitives}), [float(v) for v in origin * step], step)
     return vertices, low * step, high * step
 
@@ -126,7 +128,7 @@ def normals_of(positions: F64, triangles: I64) -> NDArray[np.int8]:
 
 
 def _primitive(
-    writer: GlbWriter, faces: Faces, triangles: I64, looks: I64, skins: Sequence[Skin], stored: Callable[[I64], Stream], compress: bool,
+    writer: GlbWriter, faces: Faces, triangles: I64, looks: I64, skins: Sequence[Skin], stored: Callable[[I64], Stream],
 ) -> tuple[dict[str, Any], int]:  # fmt: skip
     corners = triangles.reshape(-1)
     skin = skins[int(looks[0])]
@@ -160,7 +162,7 @@ def _primitive(
         writer.extension("EXT_mesh_features")
         ids = {"featureCount": int(np.count_nonzero(np.bincount(features))), "attribute": 0, "propertyTable": 0}
         primitive["extensions"] = {"EXT_mesh_features": {"featureIds": [ids]}}
-    primitive["attributes"] = add_streams(writer, streams, compress=compress)
+    primitive["attributes"] = add_streams(writer, streams, compress=False)
     primitive["indices"] = writer.indices(index.astype(np.uint32), len(vertex))
     return primitive, len(vertex)
 

@@ -112,6 +112,8 @@ def _primitives(document: Glb) -> list[_Found]:
     out: list[_Found] = []
     total = 0
     for mesh, matrices in placed_meshes(document):
+        if matrices is None:
+            continue
         for primitive in mesh["primitives"]:
             if "KHR_draco_mesh_compression" in primitive.get("extensions", {}):
                 raise Unsupported("KHR_draco_mesh_compression")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ FULL_SCALE: Mapping[int, float] = {5120: 127.0, 5121: 255.0, 5122: 32767.0, 5123
 INSTANCING = "EXT_mesh_gpu_instancing"
 
 
-def placed_meshes(document: Glb) -> Iterator[tuple[Mapping[str, Any], F64]]:
+def placed_meshes(
+    document: Glb, readable: Callable[[int], bool] = lambda _: True
+) -> Iterator[tuple[Mapping[str, Any], F64 | None]]:
     """Every mesh of the scene with float64[k, 4, 4]: mesh to scene coordinates, for each time it stands there.
 
-    Raises ValueError where a node has two parents, and what :meth:`Glb.accessor` raises.
+    ``None`` instead where an accessor decides about it that is not ``readable``. Raises ValueError where a node has two parents, and what :meth:`Glb.accessor` raises.
     """
     top = document.json
     nodes = top.get("nodes", [])
@@ -39,10 +41,12 @@ def placed_meshes(document: Glb) -> Iterator[tuple[Mapping[str, Any], F64]]:
         matrix = above @ node_matrix(node)
         if "mesh" in node:
             instancing = node.get("extensions", {}).get(INSTANCING)
-            yield (
-                top["meshes"][node["mesh"]],
-                matrix[None] if instancing is None else matrix @ _instances(document, instancing["attributes"]),
-            )
+            if instancing is None:
+                yield top["meshes"][node["mesh"]], matrix[None]
+            elif all(readable(accessor) for accessor in instancing["attributes"].values()):
+                yield top["meshes"][node["mesh"]], matrix @ _instances(document, instancing["attributes"])
+            else:
+                yield top["meshes"][node["mesh"]], None
         stack.extend((child, matrix) for child in node.get("children", []))
 
 
