@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.objects.drawn import Column, Content, Drawn, Kind, Model
-from tiling.objects.faces import Faces, add_bodies, add_faces, extent, faces_of, folded, on_lattice
+from tiling.objects.faces import Faces, add_bodies, add_faces, decoded, extent, faces_of, folded, on_lattice
 from tiling.objects.features import add_table
 from tiling.objects.instances import add_instances, from_y_up, placements, to_y_up
 from tiling.objects.looks import Looks
@@ -81,31 +81,12 @@ class _Tile:
         return Content(self.writer.chunks(), self.low, self.high, counts, tuple(self.problems))
 
     def _bodies(self) -> Faces | None:
-        blobs = [blob for o in self.objects for blob in o.shapes]
-        owners = np.repeat(np.arange(len(self.objects)), [len(o.shapes) for o in self.objects])
-        shapes, good = self._decoded(blobs, [str(o.tim_id) for o in self.objects for _ in o.shapes])
+        shapes, owners = decoded(self.objects, self.problems)
         if not len(shapes.triangles):
             return None
-        owners = owners[good]
         classes = [self.objects[i].class_id for i in owners.tolist()]
-        steps = on_lattice(shapes, self.frame)
         self.drawn[owners[np.diff(shapes.triangle_ends, prepend=0) > 0]] = True
-        return faces_of(shapes, steps, self.looks, classes, owners)
-
-    def _decoded(self, blobs: Sequence[bytes | memoryview], names: Sequence[str]) -> tuple[Shapes, list[int]]:
-        """All shapes at once, and which they are; one that is broken is left out."""
-        try:
-            return decode_many(blobs), list(range(len(blobs)))
-        except StoreError:
-            good = []
-            for number, blob in enumerate(blobs):
-                try:
-                    decode_many([blob])
-                    good.append(number)
-                except StoreError as error:
-                    reason = str(error.fields.get("reason", error.code))
-                    self.problems.append(("objects.shape-broken", {"object": names[number], "reason": reason}))
-            return decode_many([blobs[number] for number in good]), good
+        return faces_of(shapes, on_lattice(shapes, self.frame), self.looks, classes, owners)
 
     def _standing(self) -> list[_Standing]:
         found: dict[tuple[str, str, str], _Standing] = {}
@@ -120,8 +101,8 @@ class _Tile:
             if one.format != FORMAT:
                 out.append(one)
             elif (data := self._model(one)) is not None:
-                shapes, good = self._decoded([data], [one.content])
-                if good and len(shapes.triangles):
+                shapes = self._model_shapes(data, one)
+                if shapes is not None:
                     xyz = to_y_up(shapes.positions * np.float64(STEP) + shapes.origins[0])
                     one.faces = faces_of(shapes, xyz, self.looks, [one.class_id], None)
                     out.append(one)
@@ -133,6 +114,15 @@ class _Tile:
         except KeyError:
             self.problems.append(("objects.model-missing", {"model": one.content, "count": len(one.models)}))
             return None
+
+    def _model_shapes(self, data: bytes, one: _Standing) -> Shapes | None:
+        try:
+            shapes = decode_many([data])
+        except StoreError as error:
+            fields = {"model": one.content, "count": len(one.models), "reason": str(error.fields["reason"])}
+            self.problems.append(("objects.model-broken", fields))
+            return None
+        return shapes if len(shapes.triangles) else None
 
     def _skins(self, all_faces: Sequence[Faces | None]) -> list[Skin]:
         """The material of each look, once it is known what is used of the images."""

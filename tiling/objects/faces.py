@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling.objects.drawn import Drawn
 from tiling.objects.looks import Looks
 from tiling.objects.texture import Skin
 from tiling.spec.glb import GlbWriter
 from tiling.spec.streams import LINEAR, Stream, add_streams
-from tim.errors import TilingError
+from tim.errors import StoreError, TilingError
 from tim.geometry import F32, F64
 from tim.place import Frame
-from tim.shape import STEP, Shapes
+from tim.shape import STEP, Problem, Shapes, decode_many
 
 I64 = NDArray[np.int64]
 _U16 = 0xFFFF
@@ -41,6 +42,24 @@ class Faces:
     features: I64 | None
     """int64[n]: row of the property table; ``None`` where the instances say it."""
     uv: F32 | None
+
+
+def decoded(objects: Sequence[Drawn], problems: list[Problem]) -> tuple[Shapes, I64]:
+    """All bodies at once, and int64[shapes]: whose each is. One that is broken is left out and noted."""
+    blobs = [blob for o in objects for blob in o.shapes]
+    owners = np.repeat(np.arange(len(objects)), [len(o.shapes) for o in objects])
+    try:
+        return decode_many(blobs), owners
+    except StoreError:
+        good: list[int] = []
+        for number, blob in enumerate(blobs):
+            try:
+                decode_many([blob])
+                good.append(number)
+            except StoreError as error:
+                whose = str(objects[int(owners[number])].tim_id)
+                problems.append(("objects.shape-broken", {"object": whose, "reason": str(error.fields["reason"])}))
+        return decode_many([blobs[number] for number in good]), owners[np.array(good, np.int64)]
 
 
 def faces_of(shapes: Shapes, positions: F64, looks: Looks, classes: Sequence[str], features: I64 | None) -> Faces:

@@ -51,8 +51,8 @@ class Looks:
         """The number of a look."""
         return self.numbers.setdefault(look, len(self.numbers))
 
-    def of_surfaces(self, shapes: Shapes, classes: Sequence[str]) -> I64:
-        """int64[surfaces]: the look of each; ``classes``: of the objects of ``shapes``."""
+    def of_surfaces(self, shapes: Shapes, classes: Sequence[str], *, plain: bool = False) -> I64:
+        """int64[surfaces]: the look of each; ``classes``: of the objects of ``shapes``; ``plain``: without images."""
         names, owner_class = np.unique(np.array(classes, np.str_), return_inverse=True)
         counts = np.diff(shapes.surface_ends, prepend=0)
         of_class = np.repeat(owner_class.astype(np.int64), counts)
@@ -63,7 +63,9 @@ class Looks:
         for row, combined in enumerate(used.tolist()):
             rest, material = divmod(combined, materials)
             of, kind = divmod(rest, kinds)
-            table[row] = self.number(look_of(str(names[of]), shapes.semantics[kind], shapes.materials[material]))
+            given = shapes.materials[material]
+            shown = None if plain and given is not None and given.image else given
+            table[row] = self.number(look_of(str(names[of]), shapes.semantics[kind], shown))
         return table[place]
 
 
