@@ -33,9 +33,13 @@ _ANGLES = 8
 """Rectangles tried, over a quarter turn from the direction most walls have."""
 _CELLS = 4
 """A face's side is cut into so many."""
+_MIDDLES = (np.arange(_CELLS) * 2 + 1) / _CELLS - 1
+"""Of the cells, where the face reaches from -1 to 1."""
 _VERTICES = 16
 """Of an object's vertices at most so many are asked for their distance."""
-_CHUNK = 1 << 15
+_CHUNK = 1 << 11
+_SEEN = 0.02
+"""Twice the area a triangle must show, in a face of area 4: smaller ones meet few rays, and leaving them out never understates."""
 _UPWARD = 0.3
 """Sine of the slope from which a surface counts as roof."""
 _SHADES = 16
@@ -236,55 +240,58 @@ def _to_prism(truth: _Truth, prisms: _Prisms) -> F64:
 
 def _from_prism(truth: _Truth, prisms: _Prisms) -> F64:
     """float64[k]: no point of a prism's surface is farther from the truth."""
-    middles = (np.arange(_CELLS) * 2 + 1) / _CELLS - 1
-    p, q = (grid.reshape(-1) for grid in np.meshgrid(middles, middles, indexing="ij"))
     local = prisms.local(truth.xyz, truth.vertex_of)
-    spread = _spread(truth)
+    some = local[_spread(truth)]
     out: F64 = np.zeros(len(prisms.half))
     for axis in range(3):
         i, j = (axis + 1) % 3, (axis + 2) % 3
-        hit = _rays(truth, prisms, local, axis, p, q)
+        hit = _rays(truth, prisms, local, axis)
         cell = np.hypot(prisms.half[:, i], prisms.half[:, j]) / _CELLS
+        across = [(some[..., k, None] - prisms.half[:, k, None, None] * _MIDDLES) ** 2 for k in (i, j)]
+        within = across[0][..., :, None] + across[1][..., None, :]
         for side, sign in enumerate((-1.0, 1.0)):
-            point = np.empty((len(out), len(p), 3))
-            point[..., axis] = sign * prisms.half[:, None, axis]
-            point[..., i], point[..., j] = p * prisms.half[:, None, i], q * prisms.half[:, None, j]
-            near = np.full((len(out), len(p)), np.inf)
-            for column in spread.T:
-                apart = point - local[column][:, None, :]
-                np.minimum(near, (apart * apart).sum(axis=2), out=near)
-            distance = np.minimum(np.sqrt(near), hit[side])
+            along = (some[..., axis] - sign * prisms.half[:, axis, None]) ** 2
+            near = np.sqrt((within + along[..., None, None]).min(axis=1))
+            distance = np.minimum(near, hit[side]).reshape(len(out), -1)
             out = np.maximum(out, distance.max(axis=1) + cell)
     return out
 
 
-def _rays(truth: _Truth, prisms: _Prisms, local: F64, axis: int, p: F64, q: F64) -> F64:
-    """float64[2, k, cells]: from cells of the two faces across an axis along it to the truth; infinite where it is not met."""
+def _rays(truth: _Truth, prisms: _Prisms, local: F64, axis: int) -> F64:
+    """float64[2, k, cells, cells]: from cells of the two faces across an axis along it to the truth; infinite where it is not met."""
     i, j = (axis + 1) % 3, (axis + 2) % 3
     half = np.where(prisms.half > 0, prisms.half, 1.0)[truth.vertex_of]
     u, v, depth = local[:, i] / half[:, i], local[:, j] / half[:, j], local[:, axis]
-    out = np.full((2, len(prisms.half), len(p)), np.inf)
+    out = np.full((2, len(prisms.half), _CELLS, _CELLS), np.inf)
     edges = [*range(0, len(truth.triangles), _CHUNK), len(truth.triangles)]
     for first, last in pairwise(edges):
         a, b, c = truth.triangles[first:last].T
         of = truth.triangle_of[first:last]
         doubled = (u[b] - u[a]) * (v[c] - v[a]) - (v[b] - v[a]) * (u[c] - u[a])
-        seen = np.abs(doubled) > 1e-6
+        seen = np.abs(doubled) > _SEEN
         a, b, c, of, doubled = a[seen], b[seen], c[seen], of[seen], doubled[seen]
         if not len(of):
             continue
-        # Barycentric weights of b and c are linear in p and q.
-        fb = ((v[c] - v[a]) / doubled, (u[a] - u[c]) / doubled)
-        fc = ((v[a] - v[b]) / doubled, (u[b] - u[a]) / doubled)
-        wb = np.outer(fb[0], p) + np.outer(fb[1], q) - (fb[0] * u[a] + fb[1] * v[a])[:, None]
-        wc = np.outer(fc[0], p) + np.outer(fc[1], q) - (fc[0] * u[a] + fc[1] * v[a])[:, None]
-        inside = (wb >= 0) & (wc >= 0) & (wb + wc <= 1)
-        at = depth[a][:, None] + wb * (depth[b] - depth[a])[:, None] + wc * (depth[c] - depth[a])[:, None]
+        # The barycentric weights of b and c and so the depth are linear in the two directions across.
+        fb = _linear((v[c] - v[a]) / doubled, (u[a] - u[c]) / doubled, u[a], v[a])
+        fc = _linear((v[a] - v[b]) / doubled, (u[b] - u[a]) / doubled, u[a], v[a])
+        wb, wc = fb[0] + fb[1], fc[0] + fc[1]
+        outside = (wb < 0) | (wc < 0) | (wb + wc > 1)
+        to_b, to_c = (depth[b] - depth[a])[:, None, None], (depth[c] - depth[a])[:, None, None]
+        at = (fb[0] * to_b + fc[0] * to_c + depth[a][:, None, None]) + (fb[1] * to_b + fc[1] * to_c)
+        at[outside] = np.inf
         objects, starts = np.unique(of, return_index=True)
         for side, sign in enumerate((-1.0, 1.0)):
-            apart = np.where(inside, np.abs(at - sign * prisms.half[of, axis][:, None]), np.inf)
+            apart = np.abs(at - sign * prisms.half[of, axis][:, None, None])
             out[side, objects] = np.minimum(out[side, objects], np.minimum.reduceat(apart, starts, axis=0))
     return out
+
+
+def _linear(along: F64, across: F64, u: F64, v: F64) -> tuple[F64, F64]:
+    """``along * (p - u) + across * (q - v)`` over the middles of cells, in two parts: float64[m, cells, 1] of p, float64[m, 1, cells] of q."""
+    return along[:, None, None] * (_MIDDLES[:, None] - u[:, None, None]), across[:, None, None] * (
+        _MIDDLES - v[:, None, None]
+    )
 
 
 def _spread(truth: _Truth) -> I64:
