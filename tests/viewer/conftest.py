@@ -50,10 +50,11 @@ def browser() -> Iterator[object]:
 @pytest.fixture(scope="session")
 def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample tilesets."""
-    from tests.viewer import sample
+    from tests.viewer import objects, sample
 
     folder = tmp_path_factory.mktemp("tiles")
     sample.write(folder)
+    objects.write(folder)
     return folder
 
 

@@ -29,7 +29,7 @@ def write(folder: Path) -> dict[str, int]:
         root = {
             **tile,
             "geometricError": error,
-            "transform": _enu(),
+            "transform": east_north_up(),
             "children": [{**tile, "content": {"uri": "tile.glb"}}],
         }
         document = {"asset": {"version": "1.1"}, "geometricError": 500, "root": root}
@@ -198,13 +198,13 @@ def _y_up(points: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(points[:, [0, 2, 1]] * np.array([1, 1, -1], "<f4"))
 
 
-def _enu() -> list[float]:
-    """Column-major matrix from east-north-up metres at the sample's place to WGS 84 ECEF."""
+def east_north_up(longitude: float = LONGITUDE, latitude: float = LATITUDE, height: float = HEIGHT) -> list[float]:
+    """Column-major matrix from east-north-up metres at a place to WGS 84 ECEF."""
     a, e2 = 6378137.0, 6.69437999014e-3
-    lon, lat = np.radians([LONGITUDE, LATITUDE])
+    lon, lat = np.radians([longitude, latitude])
     n = a / np.sqrt(1 - e2 * np.sin(lat) ** 2)
     east = [-np.sin(lon), np.cos(lon), 0]
     north = [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)]
     up = [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]
-    origin = [(n + HEIGHT) * up[0], (n + HEIGHT) * up[1], (n * (1 - e2) + HEIGHT) * up[2]]
+    origin = [(n + height) * up[0], (n + height) * up[1], (n * (1 - e2) + height) * up[2]]
     return [float(v) for v in (*east, 0, *north, 0, *up, 0, *origin, 1)]

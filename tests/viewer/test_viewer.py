@@ -164,10 +164,10 @@ def test_keyboard_alone_is_enough(viewer: Viewer) -> None:
     assert "under" not in viewer.state
     page.get_by_role("button", name="Show or hide the layer panel").focus()
     order = []
-    for _ in range(12):
+    for _ in range(13):
         page.keyboard.press("Tab")
         order.append(page.evaluate(FOCUSED))
-    assert order[:3] == ["Base map", "Share", "中文"]
+    assert order[:4] == ["Search objects", "Base map", "Share", "中文"]
     assert order.index("Show 城区倾斜摄影") < order.index("Fly to 城区倾斜摄影") < order.index("Show 山体机载点云")
     assert viewer.problems == []
 

@@ -35,6 +35,8 @@ export interface Collection {
   readonly snapshot: Snapshot | null;
   readonly attributes: readonly Attribute[];
   readonly tileset: string;
+  /** The scheme that its objects are planned in; empty: what exists. */
+  readonly scenario: string;
 }
 
 export interface BaseMap {
@@ -52,6 +54,8 @@ export interface ViewerSettings {
   readonly version: string;
   readonly baseMaps: readonly BaseMap[];
   readonly defaultLanguage: Language | null;
+  /** Whether models may be placed and removed with the present key. */
+  readonly canEdit: boolean;
 }
 
 /** A refusal of the server, or no answer at all (`status` 0, `text` null). */
@@ -75,12 +79,13 @@ interface CollectionJson {
     private?: boolean;
     snapshot?: Snapshot | null;
     attributes?: Attribute[];
-    tileset?: string;
+    tileset?: string | null;
+    scenario?: string;
   };
 }
 
 export async function fetchCollections(key: string): Promise<Collection[]> {
-  const { collections } = await getJson<{ collections: CollectionJson[] }>("api/collections", key);
+  const { collections } = await request<{ collections: CollectionJson[] }>("api/collections", key);
   return collections.map((item) => ({
     id: item.id,
     title: item.title ?? item.id,
@@ -91,30 +96,39 @@ export async function fetchCollections(key: string): Promise<Collection[]> {
     snapshot: item.tim.snapshot ?? null,
     attributes: item.tim.attributes ?? [],
     tileset: item.tim.tileset ?? `tiles/${item.id}/tileset.json`,
+    scenario: item.tim.scenario ?? "",
   }));
 }
 
 export async function fetchSettings(key: string): Promise<ViewerSettings> {
-  const json = await getJson<Partial<ViewerSettings>>("api/viewer", key);
+  const json = await request<Partial<ViewerSettings>>("api/viewer", key);
   return {
     title: json.title ?? { zh: "TIM", en: "TIM" },
     version: json.version ?? "",
     baseMaps: json.baseMaps ?? [],
     defaultLanguage: json.defaultLanguage ?? null,
+    canEdit: json.canEdit ?? false,
   };
 }
 
-async function getJson<T>(path: string, key: string): Promise<T> {
+interface Request {
+  readonly method?: string;
+  readonly body?: Blob;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** One exchange with the server; the answer's JSON, or undefined where it has no content. Throws ApiError. */
+export async function request<T>(path: string, key: string, init: Request = {}): Promise<T> {
   const url = new URL(path, document.baseURI);
   if (key) url.searchParams.set("token", key);
   let response: Response;
   try {
-    response = await fetch(url, { headers: { accept: "application/json" } });
+    response = await fetch(url, { ...init, headers: { accept: "application/json", ...init.headers } });
   } catch {
     throw new ApiError(0, "viewer.no-answer", null);
   }
   if (!response.ok) throw await refusal(response);
-  return (await response.json()) as T;
+  return (response.status === 204 ? undefined : await response.json()) as T;
 }
 
 async function refusal(response: Response): Promise<ApiError> {

@@ -39,3 +39,18 @@ export function roundLength(metres: number): number {
   const power = 10 ** Math.floor(Math.log10(metres));
   return (metres >= 5 * power ? 5 : metres >= 2 * power ? 2 : 1) * power;
 }
+
+/** A measured length: centimetres where they can matter. */
+export function formatLength(metres: number, language: Language): string {
+  return Math.abs(metres) >= 1000 ? `${formatNumber(metres / 1000, language, 3)} km` : `${formatNumber(metres, language, 2)} m`;
+}
+
+/** Square metres to a mu (亩): 15 to the hectare. */
+const MU = 10000 / 15;
+
+/** A measured area in the units that land is written in: m² (or km²), hectares, mu. */
+export function formatAreas(squareMetres: number, language: Language): readonly [string, string, string] {
+  const number = (value: number): string => formatNumber(value, language, value >= 1000 ? 1 : value >= 10 ? 2 : 4);
+  const metric = squareMetres >= 1e6 ? `${number(squareMetres / 1e6)} km²` : `${number(squareMetres)} m²`;
+  return [metric, `${number(squareMetres / 10000)} ha`, `${number(squareMetres / MU)} ${language === "zh" ? "亩" : "mu"}`];
+}

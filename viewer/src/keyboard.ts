@@ -2,7 +2,7 @@
 
 import type { Move } from "./scene/camera";
 
-export type Action = { readonly move: Move } | "home" | "ask" | "underground" | "panel" | "search" | "help" | "close";
+export type Action = { readonly move: Move } | "home" | "ask" | "underground" | "panel" | "search" | "find" | "measure" | "undo" | "help" | "close";
 
 const ACTIONS: Readonly<Record<string, Action>> = {
   ArrowUp: { move: "forward" },
@@ -22,6 +22,9 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   u: "underground",
   l: "panel",
   "/": "search",
+  s: "find",
+  m: "measure",
+  Backspace: "undo",
   "?": "help",
   Escape: "close",
 };

@@ -2,7 +2,7 @@
 
 import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { ApiError, type Collection, type Language, type ViewerSettings, fetchCollections, fetchSettings } from "./api";
-import { type Translate, preferredLanguage } from "./i18n";
+import { type MessageKey, type Translate, preferredLanguage } from "./i18n";
 import { type CameraPlace, type View, formatView, parseView, toQuery } from "./state";
 
 export interface Notice {
@@ -18,7 +18,7 @@ const KEY_STORE = "tim.key";
 /** With more collections than this only the first is shown to a visitor who has not chosen. */
 const SHOWN_AT_FIRST = 12;
 const INFO_SECONDS = 5;
-const NO_SETTINGS: ViewerSettings = { title: { zh: "TIM 国土空间信息模型", en: "TIM viewer" }, version: "", baseMaps: [], defaultLanguage: null };
+const NO_SETTINGS: ViewerSettings = { title: { zh: "TIM 国土空间信息模型", en: "TIM viewer" }, version: "", baseMaps: [], defaultLanguage: null, canEdit: false };
 
 export class Session implements ReactiveController {
   view: View;
@@ -63,12 +63,13 @@ export class Session implements ReactiveController {
     }
   }
 
-  /** What is drawn: the chosen collections, or a fitting few where nobody has chosen. */
+  /** What is drawn: the chosen collections, or a fitting few where nobody has chosen: schemes only when chosen. */
   get shown(): readonly Collection[] {
     const open = this.collections.filter((collection) => collection.snapshot && !this.isLocked(collection));
     const { layers } = this.view;
     if (layers) return open.filter(({ id }) => layers.includes(id));
-    return open.length > SHOWN_AT_FIRST ? open.slice(0, 1) : open;
+    const existing = open.filter(({ scenario }) => !scenario);
+    return existing.length > SHOWN_AT_FIRST ? existing.slice(0, 1) : existing;
   }
 
   isLocked(collection: Collection): boolean {
@@ -84,9 +85,20 @@ export class Session implements ReactiveController {
     this.host.requestUpdate();
   }
 
-  toggleLayer(id: string, on: boolean): void {
-    const shown = this.shown.map((collection) => collection.id);
-    this.change({ layers: on ? [...shown, id] : shown.filter((other) => other !== id) });
+  toggleLayers(ids: readonly string[], on: boolean): void {
+    const others = this.shown.map(({ id }) => id).filter((id) => !ids.includes(id));
+    this.change({ layers: on ? [...others, ...ids] : others });
+  }
+
+  /** Shows a collection that is not shown yet. */
+  reveal(id: string): void {
+    const collection = this.collections.find((candidate) => candidate.id === id);
+    if (collection && !this.shown.includes(collection) && !this.isLocked(collection)) this.toggleLayers([id], true);
+  }
+
+  /** Tells a failed request, in the server's words where it has some. */
+  tellFailure(id: string, error: unknown): void {
+    this.tell({ id, tone: "error", text: serverText(error) });
   }
 
   /** A link to this view for somebody else: never with a key. */
@@ -115,6 +127,16 @@ export class Session implements ReactiveController {
     return true;
   }
 
+  /** Copies a text and says so; where the browser does not allow it, shows the text to be copied by hand. */
+  async copy(text: string, done: MessageKey): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(text);
+      this.tell({ id: "copy", tone: "info", text: (t) => t(done) });
+    } catch {
+      this.tell({ id: "copy", tone: "error", text: (t) => t("notice.copyFailed", { text }) });
+    }
+  }
+
   tell(notice: Notice): void {
     this.notices = [...this.notices.filter(({ id }) => id !== notice.id), notice];
     if (notice.tone === "info") window.setTimeout(() => this.dismiss(notice.id, notice), INFO_SECONDS * 1000);
@@ -139,7 +161,8 @@ export class Session implements ReactiveController {
   }
 }
 
-function serverText(error: unknown): Notice["text"] {
+/** What to say about a failed request. */
+export function serverText(error: unknown): Notice["text"] {
   if (!(error instanceof ApiError) || error.status === 0) return (t) => t("notice.serverGone");
   return (t, language) => t("notice.refused", { text: error.text?.[language] ?? error.code });
 }

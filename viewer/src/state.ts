@@ -21,7 +21,15 @@ export interface View {
   readonly hiddenClasses: readonly number[];
   readonly baseMap: string;
   readonly underground: boolean;
+  /** The tim_id of the selected object. */
+  readonly selected: string | null;
+  /** The CRS that coordinates are read in, as the server names it; null: longitude and latitude. */
+  readonly crs: string | null;
+  /** Its heights: `ellipsoid`, `egm96`, or metres added to the ellipsoidal height, as `+12.3m`. */
+  readonly vertical: string;
 }
+
+export const ELLIPSOID = "ellipsoid";
 
 export const POINT_SIZES = { least: 1, most: 10, default: 4 } as const;
 export const NO_BASE_MAP = "none";
@@ -37,6 +45,9 @@ export function defaultView(language: Language): View {
     hiddenClasses: [],
     baseMap: NO_BASE_MAP,
     underground: false,
+    selected: null,
+    crs: null,
+    vertical: ELLIPSOID,
   };
 }
 
@@ -57,6 +68,9 @@ export function parseView(params: URLSearchParams, language: Language): View {
     hiddenClasses: (params.get("hide") ?? "").split(",").filter(Boolean).map(Number).filter(isClass),
     baseMap: params.get("base") ?? view.baseMap,
     underground: params.get("under") === "1",
+    selected: params.get("sel") || null,
+    crs: params.get("crs") || null,
+    vertical: params.get("vertical") || view.vertical,
   };
 }
 
@@ -72,12 +86,15 @@ export function formatView(view: View): URLSearchParams {
   if (view.hiddenClasses.length > 0) params.set("hide", view.hiddenClasses.join(","));
   if (view.baseMap !== plain.baseMap) params.set("base", view.baseMap);
   if (view.underground) params.set("under", "1");
+  if (view.selected) params.set("sel", view.selected);
+  if (view.crs) params.set("crs", view.crs);
+  if (view.crs && view.vertical !== plain.vertical) params.set("vertical", view.vertical);
   return params;
 }
 
-/** Readable in the address bar: commas stay commas. */
+/** Readable in the address bar: commas and colons stay what they are. */
 export function toQuery(params: URLSearchParams): string {
-  return `?${params.toString().replaceAll("%2C", ",")}`;
+  return `?${params.toString().replaceAll("%2C", ",").replaceAll("%3A", ":")}`;
 }
 
 function parseCamera(text: string | null): CameraPlace | null {

@@ -6,7 +6,7 @@ import type { MessageKey, Translate } from "../i18n";
 import { icons } from "./icons";
 import { controls } from "./theme";
 
-const dialogStyles = css`
+export const dialogStyles = css`
   dialog {
     width: min(460px, calc(100vw - 32px));
     max-height: calc(100dvh - 64px);
@@ -45,7 +45,10 @@ const KEYS: readonly (readonly [string, MessageKey])[] = [
   ["Enter", "help.keyAsk"],
   ["U", "help.keyUnderground"],
   ["L", "help.keyPanel"],
+  ["S", "help.keyFind"],
   ["/", "help.keySearch"],
+  ["M", "help.keyMeasure"],
+  ["Backspace", "help.keyUndo"],
   ["?", "help.keyHelp"],
   ["Esc", "help.keyClose"],
 ];

@@ -17,6 +17,11 @@ export const icons = {
   lock: icon(svg`<path d="M6 11h12v9H6zM9 11V8a3 3 0 0 1 6 0v3"/>`),
   key: icon(svg`<circle cx="8" cy="15" r="4"/><path d="m11 12 8-8M16 7l3 3M14 9l2 2"/>`),
   copy: icon(svg`<path d="M9 9h11v11H9zM5 15H4V4h11v1"/>`),
+  search: icon(svg`<circle cx="11" cy="11" r="6"/><path d="m16 16 4 4"/>`),
+  measure: icon(svg`<path d="M3 15 15 3l6 6L9 21zM7 11l2 2M10 8l3 3M13 5l2 2"/>`),
+  pin: icon(svg`<path d="M12 21s-6-6.2-6-11a6 6 0 0 1 12 0c0 4.8-6 11-6 11z"/><circle cx="12" cy="10" r="2.2"/>`),
+  undo: icon(svg`<path d="M8 5 4 9l4 4M4 9h10a5 5 0 0 1 0 10h-4"/>`),
+  remove: icon(svg`<path d="M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13M10.5 11v5M13.5 11v5"/>`),
   layers: icon(svg`<path d="m12 4 9 5-9 5-9-5zM3 14l9 5 9-5"/>`),
 } as const;
 

@@ -57,7 +57,7 @@ export const layout = css`
     position: absolute;
     top: 14px;
     right: 14px;
-    width: min(320px, calc(100% - 28px));
+    width: min(340px, calc(100% - 28px));
     display: flex;
     max-height: calc(100% - 28px);
   }

@@ -4,9 +4,11 @@ import { LitElement, css, html, nothing } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import { styleMap } from "lit/directives/style-map.js";
 import type { Language } from "../api";
-import { formatAngle, formatMetres, roundLength } from "../format";
+import { formatAngle, formatMetres, formatNumber, roundLength } from "../format";
 import type { Translate } from "../i18n";
+import type { Coordinates } from "../object-api";
 import type { Place } from "../scene/pick";
+import { serverText } from "../session";
 import { controls } from "./theme";
 
 const LONGEST_BAR = 120;
@@ -17,6 +19,11 @@ export class StatusBar extends LitElement {
   @property() language: Language = "en";
   @property({ type: Number }) pending = 0;
   @property({ attribute: false }) cursor: Place | null = null;
+  /** The chosen CRS; null: longitude and latitude. */
+  @property() crs: string | null = null;
+  /** The cursor's place in it, as far as the server has told, or why not. */
+  @property({ attribute: false }) coordinates: Coordinates | null = null;
+  @property({ attribute: false }) failure: unknown = null;
   @property({ type: Number }) metresPerPixel = 0;
   @property() attribution = "";
 
@@ -59,6 +66,29 @@ export class StatusBar extends LitElement {
       .position span {
         margin-right: 14px;
       }
+      .crs {
+        margin: 0;
+        padding-left: 14px;
+        border-left: 1px solid var(--line);
+      }
+      i {
+        color: var(--muted);
+        font-style: normal;
+      }
+      .failure {
+        color: var(--danger);
+      }
+      .frame {
+        min-height: 22px;
+        padding: 0 6px;
+        color: var(--muted);
+        max-width: 40%;
+        overflow: hidden;
+        text-overflow: ellipsis;
+        flex: 0 1 auto;
+        min-width: 0;
+        display: block;
+      }
       .scale {
         display: flex;
         align-items: center;
@@ -86,11 +116,13 @@ export class StatusBar extends LitElement {
       </span>
       <span class="position" aria-label=${t("status.position")} role="group">
         ${cursor
-          ? html`<span>${formatAngle(cursor.longitude, "E", "W")}</span><span>${formatAngle(cursor.latitude, "N", "S")}</span><span>${formatMetres(cursor.height, language)}</span>`
+          ? html`<span>${formatAngle(cursor.longitude, "E", "W")}</span><span>${formatAngle(cursor.latitude, "N", "S")}</span><span>${formatMetres(cursor.height, language)}</span>${this.inCrs()}`
           : html`<span class="muted">${t("status.noPosition")}</span>`}
       </span>
       ${this.attribution ? html`<span class="muted">${this.attribution}</span>` : nothing}
-      <span class="muted frame">${t("status.ellipsoid")}</span>
+      <button class="frame" title=${t("status.chooseCrs")} @click=${() => this.dispatchEvent(new CustomEvent("choose-crs"))}>
+        ${this.crs === null ? t("status.ellipsoid") : (this.coordinates?.name ?? this.crs)}
+      </button>
       ${length > 0
         ? html`<span class="scale" title=${t("status.scale")}>
             <span class="bar" style=${styleMap({ width: `${(length / this.metresPerPixel).toFixed(1)}px` })}></span>
@@ -98,5 +130,18 @@ export class StatusBar extends LitElement {
           </span>`
         : nothing}
     </footer>`;
+  }
+
+  private inCrs() {
+    const { t, language, coordinates, failure } = this;
+    if (this.crs === null) return nothing;
+    if (failure) return html`<span class="failure">${serverText(failure)(t, language)}</span>`;
+    if (!coordinates) return nothing;
+    const { axes, units } = coordinates;
+    const values = [coordinates.x, coordinates.y, coordinates.h];
+    return html`<span class="crs">${values.map((value, index) => {
+      const unit = units[index] ?? "";
+      return html`<span><i>${axes[index]}</i> ${formatNumber(value, language, unit === "m" ? 3 : 8)}${unit === "m" ? "" : ` ${unit}`}</span>`;
+    })}</span>`;
   }
 }

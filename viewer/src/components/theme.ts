@@ -119,6 +119,7 @@ export const controls = css`
   select,
   input[type="text"],
   input[type="search"],
+  input[type="number"],
   input[type="password"] {
     height: 32px;
     padding: 0 8px;

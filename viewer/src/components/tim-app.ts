@@ -2,14 +2,18 @@
 
 import { LitElement, type TemplateResult, html, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import type { Collection } from "../api";
+import type { Box, Collection } from "../api";
 import { type Translate, translator } from "../i18n";
 import { actionOf } from "../keyboard";
+import { removeObject, searchCrs, searchObjects } from "../object-api";
+import { Readout } from "../readout";
 import { startBox } from "../scene/camera";
-import type { Picked } from "../scene/pick";
 import { Stage, hasWebGl } from "../scene/stage";
+import { Selection } from "../selection";
 import { Session } from "../session";
 import type { View } from "../state";
+import "./crs-dialog";
+import type { CrsChoice, CrsDialog } from "./crs-dialog";
 import "./dialogs";
 import type { HelpDialog, KeyDialog } from "./dialogs";
 import "./display-panel";
@@ -21,7 +25,10 @@ import "./notices";
 import "./status-bar";
 import type { StatusBar } from "./status-bar";
 import { GROUND, type Theme, controls, firstTheme, palette, rememberTheme } from "./theme";
+import "./tools";
+import type { Tools } from "./tools";
 import "./top-bar";
+import type { TopBar } from "./top-bar";
 
 const FLIGHT_SECONDS = 1.2;
 const NARROW = "(max-width: 720px)";
@@ -31,7 +38,6 @@ export class TimApp extends LitElement {
   static override styles = [palette, controls, layout];
 
   @property({ reflect: true }) theme: Theme = firstTheme();
-  @state() private picked: Picked | null = null;
   @state() private found: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   @state() private panelOpen = !matchMedia(NARROW).matches;
   @query(".map") private map!: HTMLElement;
@@ -39,8 +45,13 @@ export class TimApp extends LitElement {
   @query("tim-layer-panel") private layerPanel!: LayerPanel | null;
   @query("tim-help") private help!: HelpDialog;
   @query("tim-key-dialog") private keyDialog!: KeyDialog;
+  @query("tim-crs-dialog") private crsDialog!: CrsDialog;
+  @query("tim-tools") private tools!: Tools;
+  @query("tim-top-bar") private topBar!: TopBar;
 
   private readonly session = new Session(this, (camera) => this.stage?.place(camera));
+  private readonly selection = new Selection(this, this.session);
+  private readonly readout = new Readout(this, this.session);
   private stage: Stage | null = null;
   private started!: Promise<void>;
   /** Whether the first view has been chosen: by the link, or by going to what there is. */
@@ -83,15 +94,22 @@ export class TimApp extends LitElement {
     const { session } = this;
     return new Stage(this.map, {
       progress: (pending) => (this.status.pending = pending),
-      cursor: (place) => (this.status.cursor = place),
+      cursor: (place) => {
+        this.status.cursor = place;
+        this.readout.point(place);
+        this.tools.hover(place);
+      },
       scale: (metresPerPixel) => this.reportScale(metresPerPixel),
       cameraStopped: (camera) => session.change({ camera }, "replace"),
-      picked: (found) => (this.picked = found),
+      picked: (found) => this.selection.pick(found),
+      pointed: (place) => this.tools.point(place),
+      drawn: () => this.tools.follow(),
       propertiesFound: ({ id }, names) => (this.found = new Map(this.found).set(id, names)),
       tilesetFailed: ({ id, title }, reason) =>
         session.tell({ id: `tileset ${id}`, tone: "error", text: (t) => t("notice.tilesetFailed", { title, reason }), retry: () => this.retry(id) }),
       tilesFailed: ({ id, title }, count) =>
         session.tell({ id: `tiles ${id}`, tone: "error", text: (t) => t("notice.tilesFailed", { title, count }) }),
+      previewFailed: () => session.tell({ id: "preview", tone: "error", text: (t) => t("notice.previewFailed") }),
       baseMapFailed: () => session.tell({ id: "base map", tone: "error", text: (t) => t("notice.baseMapFailed") }),
       renderFailed: (reason) => session.tell({ id: "render", tone: "error", text: (t) => t("notice.renderFailed", { reason }) }),
     });
@@ -108,7 +126,7 @@ export class TimApp extends LitElement {
     this.stage?.canvas.setAttribute("aria-label", this.t("map.label"));
     if (!this.session.loaded || !this.stage) return;
     this.stage.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
-    if (!this.begun && !view.camera) this.goHome(0);
+    if (!this.begun && !view.camera) this.begin();
     this.begun = true;
   }
 
@@ -120,10 +138,11 @@ export class TimApp extends LitElement {
     return html`
       <tim-top-bar
         .t=${t} .title=${settings.title[language]} .language=${language} .mode=${this.theme} .baseMap=${view.baseMap}
-        .baseMaps=${settings.baseMaps} .panelOpen=${this.panelOpen}
+        .baseMaps=${settings.baseMaps} .panelOpen=${this.panelOpen} .search=${this.findObjects}
+        @choose=${(event: CustomEvent<string>) => void this.goTo(event.detail)}
         @panel=${() => (this.panelOpen = !this.panelOpen)}
         @base-map=${(event: CustomEvent<string>) => session.change({ baseMap: event.detail })}
-        @share=${() => void this.share()}
+        @share=${this.share}
         @language=${() => session.change({ language: language === "zh" ? "en" : "zh" })}
         @appearance=${this.switchTheme}
         @help=${() => this.help.open()}></tim-top-bar>
@@ -131,16 +150,17 @@ export class TimApp extends LitElement {
         ${this.panelOpen ? this.sidePanel() : nothing}
         <div class="stage">
           <div class="map"></div>
-          ${this.picked
-            ? html`<tim-info-panel .t=${t} .language=${language} .picked=${this.picked}
-                @close=${this.closeInfo} @copy=${() => void this.copyPlace()}></tim-info-panel>`
-            : nothing}
+          <tim-tools .t=${t} .session=${session} .stage=${this.stage} @placed=${(event: CustomEvent<{ id: string }>) => void this.showPlaced(event.detail.id)}></tim-tools>
+          ${this.infoPanel()}
           <tim-notices .t=${t} .language=${language} .notices=${session.notices}
             @dismiss=${(event: CustomEvent<string>) => session.dismiss(event.detail)}></tim-notices>
         </div>
       </main>
-      <tim-status-bar .t=${t} .language=${language} .attribution=${baseMap?.attribution ?? ""}></tim-status-bar>
+      <tim-status-bar .t=${t} .language=${language} .attribution=${baseMap?.attribution ?? ""} .crs=${view.crs}
+        .coordinates=${this.readout.coordinates} .failure=${this.readout.error} @choose-crs=${() => this.crsDialog.open()}></tim-status-bar>
       <tim-help .t=${t} .version=${settings.version}></tim-help>
+      <tim-crs-dialog .t=${t} .language=${language} .crs=${view.crs} .vertical=${view.vertical} .search=${this.findCrs}
+        @choose=${(event: CustomEvent<CrsChoice>) => session.change(event.detail)}></tim-crs-dialog>
       <tim-key-dialog .t=${t} .hasKey=${session.key !== ""} @key=${(event: CustomEvent<string>) => void session.useKey(event.detail)}></tim-key-dialog>
     `;
   }
@@ -152,7 +172,7 @@ export class TimApp extends LitElement {
       <tim-layer-panel
         .t=${t} .language=${view.language} .collections=${session.collections} .shown=${new Set(shown.map(({ id }) => id))}
         .isLocked=${(collection: Collection) => session.isLocked(collection)} .loaded=${session.loaded} .hasKey=${session.key !== ""}
-        @toggle=${(event: CustomEvent<{ id: string; on: boolean }>) => session.toggleLayer(event.detail.id, event.detail.on)}
+        @toggle=${({ detail }: CustomEvent<{ ids: readonly string[]; on: boolean }>) => session.toggleLayers(detail.ids, detail.on)}
         @fly-to=${(event: CustomEvent<string>) => this.flyTo(event.detail)}
         @ask-key=${() => this.keyDialog.open()}></tim-layer-panel>
       <tim-display-panel
@@ -162,14 +182,65 @@ export class TimApp extends LitElement {
     </aside>`;
   }
 
+  private infoPanel(): TemplateResult | typeof nothing {
+    const { session, selection, t } = this;
+    const { picked, details, object } = selection;
+    if (!picked && !details) return nothing;
+    const collection = picked?.collection ?? session.collections.find(({ id }) => id === object?.dataset) ?? null;
+    return html`<tim-info-panel .t=${t} .language=${session.view.language} .picked=${picked} .details=${details} .collection=${collection}
+      .canEdit=${session.settings.canEdit} @close=${this.closeInfo} @copy=${this.copyPlace} @retry=${() => selection.retry()}
+      @copy-text=${(event: CustomEvent<string>) => void session.copy(event.detail, "notice.attributesCopied")}
+      @go-to=${(event: CustomEvent<string>) => void this.goTo(event.detail)}
+      @remove=${(event: CustomEvent<string>) => void this.removeObject(event.detail)}></tim-info-panel>`;
+  }
+
   private flyTo(id: string): void {
     const { session } = this;
     const collection = session.collections.find((candidate) => candidate.id === id);
     if (!collection?.box) return;
-    const shown = session.shown.map((other) => other.id);
-    const show = shown.includes(id) || session.isLocked(collection) ? {} : { layers: [...shown, id] };
-    session.change(show);
-    this.stage?.fly(collection.box, FLIGHT_SECONDS);
+    session.reveal(id);
+    this.fly(collection.box);
+  }
+
+  /** Selects an object, shows its layer and flies there. */
+  private async goTo(id: string, seconds = FLIGHT_SECONDS): Promise<void> {
+    const object = await this.selection.open(id);
+    if (!object) return;
+    this.session.reveal(object.dataset);
+    if (object.bbox) this.fly(object.bbox, seconds);
+  }
+
+  private fly(box: Box, seconds = FLIGHT_SECONDS): void {
+    this.stage?.fly(box, seconds);
+  }
+
+  private async showPlaced(id: string): Promise<void> {
+    await this.session.load();
+    const object = await this.selection.open(id);
+    if (object) this.session.reveal(object.dataset);
+  }
+
+  private async removeObject(id: string): Promise<void> {
+    const { session } = this;
+    try {
+      await removeObject(id, session.key);
+    } catch (error) {
+      session.tellFailure("remove", error);
+      return;
+    }
+    this.closeInfo();
+    session.tell({ id: "remove", tone: "info", text: (t) => t("notice.removed") });
+    await session.load();
+  }
+
+  private readonly findObjects = (text: string) => searchObjects(text, this.session.key);
+  private readonly findCrs = (text: string) => searchCrs(text, this.session.key);
+
+  /** The first view without a camera in the link: the object that the link names, else all there is. */
+  private begin(): void {
+    this.goHome(0);
+    const { selected } = this.session.view;
+    if (selected) void this.goTo(selected, 0);
   }
 
   private goHome(seconds: number): void {
@@ -188,8 +259,11 @@ export class TimApp extends LitElement {
     else if (action === "underground") this.session.change({ underground: !this.session.view.underground });
     else if (action === "panel") this.panelOpen = !this.panelOpen;
     else if (action === "search") void this.search();
+    else if (action === "find") this.topBar.focusSearch();
+    else if (action === "measure") this.tools.toggleMeasuring();
+    else if (action === "undo") this.tools.undo();
     else if (action === "help") this.help.open();
-    else this.picked = null;
+    else if (!this.tools.end()) this.closeInfo();
   }
 
   private async search(): Promise<void> {
@@ -206,7 +280,8 @@ export class TimApp extends LitElement {
   }
 
   private closeInfo(): void {
-    this.picked = null;
+    this.selection.clear();
+    this.stage?.forgetPicked();
     this.stage?.canvas.focus();
   }
 
@@ -215,28 +290,16 @@ export class TimApp extends LitElement {
     rememberTheme(this.theme);
   }
 
-  private async share(): Promise<void> {
+  private share(): void {
     const { session } = this;
-    if (await this.copy(session.shareLink)) {
-      session.tell({ id: "copy", tone: "info", text: (t) => t(session.key ? "notice.linkCopiedNoKey" : "notice.linkCopied") });
-    }
+    void session.copy(session.shareLink, session.key ? "notice.linkCopiedNoKey" : "notice.linkCopied");
   }
 
-  private async copyPlace(): Promise<void> {
-    const place = this.picked?.place;
+  private copyPlace(): void {
+    const place = this.selection.picked?.place;
     if (!place) return;
     const text = `${place.longitude.toFixed(8)}, ${place.latitude.toFixed(8)}, ${place.height.toFixed(3)}`;
-    if (await this.copy(text)) this.session.tell({ id: "copy", tone: "info", text: (t) => t("notice.coordinatesCopied") });
-  }
-
-  private async copy(text: string): Promise<boolean> {
-    try {
-      await navigator.clipboard.writeText(text);
-      return true;
-    } catch {
-      this.session.tell({ id: "copy", tone: "error", text: (t) => t("notice.copyFailed", { text }) });
-      return false;
-    }
+    void this.session.copy(text, "notice.coordinatesCopied");
   }
 
   private reportScale(metresPerPixel: number): void {

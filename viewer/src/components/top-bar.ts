@@ -1,12 +1,15 @@
-// The bar on top: whose territory this is, the base map, the link to this view, language, appearance, help.
+// The bar on top: whose territory this is, search, the base map, the link to this view, language, appearance, help.
 
 import { LitElement, css, html } from "lit";
-import { customElement, property } from "lit/decorators.js";
+import { customElement, property, query } from "lit/decorators.js";
 import type { BaseMap, Language } from "../api";
 import type { Translate } from "../i18n";
+import type { SearchResult } from "../object-api";
 import { NATURAL_EARTH } from "../scene/basemaps";
 import { NO_BASE_MAP } from "../state";
 import { icons } from "./icons";
+import "./search-box";
+import type { SearchBox } from "./search-box";
 import { type Theme, controls } from "./theme";
 
 @customElement("tim-top-bar")
@@ -18,6 +21,8 @@ export class TopBar extends LitElement {
   @property() baseMap = NO_BASE_MAP;
   @property({ attribute: false }) baseMaps: readonly BaseMap[] = [];
   @property({ type: Boolean }) panelOpen = true;
+  @property({ attribute: false }) search!: (text: string) => Promise<readonly SearchResult[]>;
+  @query("tim-search") private searchBox!: SearchBox;
 
   static override styles = [
     controls,
@@ -52,7 +57,7 @@ export class TopBar extends LitElement {
         display: flex;
         align-items: center;
         gap: 8px;
-        margin-right: 6px;
+        margin: 0 6px 0 10px;
         color: var(--muted);
       }
       select {
@@ -78,6 +83,10 @@ export class TopBar extends LitElement {
     `,
   ];
 
+  focusSearch(): void {
+    this.searchBox.focus();
+  }
+
   protected override render() {
     const { t } = this;
     const choices = [
@@ -92,6 +101,8 @@ export class TopBar extends LitElement {
       </button>
       <img class="mark" src="./icon.svg" alt="" />
       <h1>${this.title}</h1>
+      <tim-search .t=${t} .language=${this.language} .search=${this.search}
+        @choose=${(event: CustomEvent<string>) => this.send("choose", event.detail)}></tim-search>
       <label>
         <span>${t("top.baseMap")}</span>
         <select aria-label=${t("top.baseMap")} @change=${(event: Event) => this.send("base-map", (event.target as HTMLSelectElement).value)}>

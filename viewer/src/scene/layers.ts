@@ -3,6 +3,8 @@
 import { Cesium3DTileset, Resource, type Scene } from "cesium";
 import type { Collection } from "../api";
 import type { View } from "../state";
+import type { Highlight } from "./highlight";
+import { objectShader } from "./objects";
 import { PointDrawing, propertyNames } from "./points";
 
 export interface LayerEvents {
@@ -31,6 +33,7 @@ export class Layers {
 
   constructor(
     private readonly scene: Scene,
+    private readonly highlight: Highlight,
     private readonly events: LayerEvents,
   ) {
     scene.preRender.addEventListener(() => {
@@ -38,9 +41,10 @@ export class Layers {
     });
   }
 
-  /** Shows exactly these collections, drawn as the view asks. */
+  /** Shows exactly these collections, drawn as the view asks; what has a newer snapshot is opened anew. */
   apply(view: View, collections: readonly Collection[], key: string): void {
     this.view = view;
+    for (const collection of collections) this.dropOlder(collection);
     this.shown = new Set(collections.map(({ id }) => id));
     for (const collection of collections) {
       const known = this.loaded.has(collection.id) || this.loading.has(collection.id) || this.failed.has(collection.id);
@@ -65,6 +69,13 @@ export class Layers {
   collectionOf(tileset: unknown): Collection | null {
     for (const layer of this.loaded.values()) if (layer.tileset === tileset) return layer.collection;
     return null;
+  }
+
+  private dropOlder({ id, snapshot }: Collection): void {
+    const layer = this.loaded.get(id);
+    if (!layer || layer.collection.snapshot?.hash === snapshot?.hash) return;
+    this.loaded.delete(id);
+    this.scene.primitives.remove(layer.tileset);
   }
 
   private async load(collection: Collection, key: string): Promise<void> {
@@ -92,6 +103,8 @@ export class Layers {
     });
     tileset.tileFailed.addEventListener(() => this.events.tilesFailed(collection, ++layer.failures));
     if (points) tileset.tileLoad.addEventListener(({ content }: { content: unknown }) => this.inspect(layer, propertyNames(content)));
+    if (collection.kind === "objects") tileset.customShader = objectShader();
+    if (!points) this.highlight.watch(tileset);
     this.scene.primitives.add(tileset);
     this.loaded.set(collection.id, layer);
     if (this.view) this.draw(layer, this.view);

@@ -3,6 +3,7 @@
 
 import { Cartographic, Cesium3DTileFeature, Cesium3DTileset, type Cartesian2, type Cartesian3, Math as CesiumMath, type Scene } from "cesium";
 import type { Collection } from "../api";
+import { TIM_ID } from "./highlight";
 import type { Layers } from "./layers";
 
 export interface Place {
@@ -13,6 +14,8 @@ export interface Place {
 }
 
 export interface Picked {
+  /** tim_id of the object; null where the tile names none. */
+  readonly id: string | null;
   readonly place: Place | null;
   readonly collection: Collection | null;
   readonly properties: readonly (readonly [string, string | number | boolean])[];
@@ -29,14 +32,17 @@ export function placeAt(scene: Scene, pixel: Cartesian2): Place | null {
   return { longitude: CesiumMath.toDegrees(longitude), latitude: CesiumMath.toDegrees(latitude), height };
 }
 
-export function pickAt(scene: Scene, pixel: Cartesian2, layers: Layers): Picked {
+/** What is under a pixel, and its feature where it has one. */
+export function pickAt(scene: Scene, pixel: Cartesian2, layers: Layers): [Picked, Cesium3DTileFeature | null] {
   const hit: unknown = scene.pick(pixel, 5, 5);
   const place = placeAt(scene, pixel);
   const tileset = tilesetOf(hit);
   const collection = tileset ? layers.collectionOf(tileset) : null;
-  if (!collection) return { place, collection: null, properties: [], geometricError: null };
-  const properties = hit instanceof Cesium3DTileFeature ? featureProperties(hit) : [];
-  return { place, collection, properties, geometricError: geometricErrorOf(hit) };
+  if (!collection) return [{ id: null, place, collection: null, properties: [], geometricError: null }, null];
+  const feature = hit instanceof Cesium3DTileFeature ? hit : null;
+  const properties = feature ? featureProperties(feature) : [];
+  const id = properties.find(([name]) => name === TIM_ID)?.[1];
+  return [{ id: id === undefined ? null : String(id), place, collection, properties, geometricError: geometricErrorOf(hit) }, feature];
 }
 
 function tilesetOf(hit: unknown): Cesium3DTileset | null {

@@ -1,18 +1,25 @@
 // The 3D view as one object: takes a view and the collections, draws them, and reports what the user does. Knows nothing of panels.
 
-import { CesiumWidget, Credit, CreditDisplay, Cartesian2, Cartesian3, Color, DirectionalLight, Globe, ScreenSpaceEventHandler, ScreenSpaceEventType } from "cesium";
+import { Cartesian2, Cartesian3, CesiumWidget, Color, Credit, CreditDisplay, DirectionalLight, Globe, SceneTransforms, ScreenSpaceEventHandler, ScreenSpaceEventType } from "cesium";
 import type { BaseMap, Box, Collection } from "../api";
 import type { CameraPlace, View } from "../state";
 import { type GroundColours, setBaseMap } from "./basemaps";
 import { type Move, cameraPlace, flyToBox, goTo, move, viewCentre } from "./camera";
+import { Highlight } from "./highlight";
 import { type LayerEvents, Layers, reasonOf } from "./layers";
 import { type Picked, type Place, pickAt, placeAt } from "./pick";
+import { Preview } from "./preview";
 
 export interface StageEvents extends LayerEvents {
   cameraStopped(place: CameraPlace): void;
   cursor(place: Place | null): void;
   scale(metresPerPixel: number): void;
   picked(found: Picked): void;
+  /** A click while `pointing`. */
+  pointed(place: Place): void;
+  /** A frame was drawn: what is laid over the map must follow. */
+  drawn(): void;
+  previewFailed(): void;
   baseMapFailed(): void;
   renderFailed(reason: string): void;
 }
@@ -23,6 +30,10 @@ const FRAMES_TO_SETTLE = 3;
 
 export class Stage {
   readonly layers: Layers;
+  /** True while clicks choose places instead of asking what is there. */
+  pointing = false;
+  readonly preview: Preview;
+  private readonly highlight: Highlight;
   private readonly widget: CesiumWidget;
   private baseMapShown = "";
   private reference = 0;
@@ -60,7 +71,9 @@ export class Stage {
     scene.globe.undergroundColor = Color.fromCssColorString("#2b3138");
     scene.light = new DirectionalLight({ direction: Cartesian3.UNIT_X, intensity: 2.4 });
     scene.screenSpaceCameraController.minimumZoomDistance = 0.5;
-    this.layers = new Layers(scene, events);
+    this.highlight = new Highlight(scene);
+    this.preview = new Preview(scene, () => events.previewFailed());
+    this.layers = new Layers(scene, this.highlight, events);
     this.listen();
   }
 
@@ -68,6 +81,7 @@ export class Stage {
   apply(view: View, shown: readonly Collection[], baseMaps: readonly BaseMap[], colours: GroundColours, key: string): void {
     const { scene } = this.widget;
     this.layers.apply(view, shown, key);
+    this.highlight.set(view.selected);
     const boxes = shown.map(({ box }) => box).filter((box) => box !== null);
     this.reference = boxes.length > 0 ? boxes.reduce((sum, box) => sum + (box[2] + box[5]) / 2, 0) / boxes.length : 0;
     const below = boxes.some((box) => box[2] < 0);
@@ -114,6 +128,17 @@ export class Stage {
     this.ask(new Cartesian2(canvas.clientWidth / 2, canvas.clientHeight / 2));
   }
 
+  /** Takes the tint off what was clicked. */
+  forgetPicked(): void {
+    this.highlight.setFeature(null);
+  }
+
+  /** Where a place is on the canvas, in CSS pixels; null behind the camera. */
+  project({ longitude, latitude, height }: Place): readonly [number, number] | null {
+    const pixel = SceneTransforms.worldToWindowCoordinates(this.widget.scene, Cartesian3.fromDegrees(longitude, latitude, height));
+    return pixel ? [pixel.x, pixel.y] : null;
+  }
+
   /** Resolves when every tile the present view needs is loaded and drawn, and no flight is under way. */
   async settled(): Promise<void> {
     const { scene } = this.widget;
@@ -148,7 +173,10 @@ export class Stage {
     });
     scene.renderError.addEventListener((_: unknown, error: unknown) => this.events.renderFailed(reasonOf(error)));
     scene.preRender.addEventListener(() => this.lightFromBehind());
-    scene.postRender.addEventListener(() => this.reportScale());
+    scene.postRender.addEventListener(() => {
+      this.reportScale();
+      this.events.drawn();
+    });
     const mouse = new ScreenSpaceEventHandler(canvas);
     mouse.setInputAction(({ position }: ScreenSpaceEventHandler.PositionedEvent) => this.ask(position), ScreenSpaceEventType.LEFT_CLICK);
     let next = 0;
@@ -172,7 +200,15 @@ export class Stage {
   }
 
   private ask(pixel: Cartesian2): void {
-    this.events.picked(pickAt(this.widget.scene, pixel, this.layers));
+    const { scene } = this.widget;
+    if (this.pointing) {
+      const place = placeAt(scene, pixel);
+      if (place) this.events.pointed(place);
+      return;
+    }
+    const [picked, feature] = pickAt(scene, pixel, this.layers);
+    if (picked.id === null) this.highlight.setFeature(feature);
+    this.events.picked(picked);
   }
 
   /** Lit meshes are seen in the same light from everywhere and at every hour: over the viewer's left shoulder. */

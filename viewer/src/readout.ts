@@ -1,0 +1,50 @@
+// The place under the cursor in the chosen CRS: asked of the server a few times a second at most, and only for the last place.
+
+import type { ReactiveControllerHost } from "lit";
+import { type Coordinates, fetchCoordinates } from "./object-api";
+import type { Place } from "./scene/pick";
+import type { Session } from "./session";
+
+const INTERVAL_MS = 200;
+
+export class Readout {
+  coordinates: Coordinates | null = null;
+  /** Why there are none. */
+  error: unknown = null;
+  private wanted: Place | null = null;
+  private busy = false;
+
+  constructor(
+    private readonly host: ReactiveControllerHost,
+    private readonly session: Session,
+  ) {}
+
+  /** The cursor is here, or nowhere. */
+  point(place: Place | null): void {
+    this.wanted = place;
+    if (!place) this.coordinates = null;
+    if (!this.busy) void this.follow();
+  }
+
+  private async follow(): Promise<void> {
+    this.busy = true;
+    while (this.wanted && this.session.view.crs) {
+      const place = this.wanted;
+      this.wanted = null;
+      await Promise.all([this.ask(place, this.session.view.crs), new Promise((resolve) => setTimeout(resolve, INTERVAL_MS))]);
+    }
+    this.busy = false;
+  }
+
+  private async ask({ longitude, latitude, height }: Place, crs: string): Promise<void> {
+    const { view, key } = this.session;
+    try {
+      this.coordinates = await fetchCoordinates([longitude, latitude, height], crs, view.vertical, key);
+      this.error = null;
+    } catch (error) {
+      this.coordinates = null;
+      this.error = error;
+    }
+    this.host.requestUpdate();
+  }
+}

@@ -1,0 +1,19 @@
+// How objects are drawn. Their tiles carry no normals (flat faces would triple the vertices): each face is shaded by its own slope.
+
+import { CustomShader } from "cesium";
+
+/** Light comes from over the viewer's left shoulder, as for lit meshes; faces that turn away keep enough of it to show their colour. */
+export function objectShader(): CustomShader {
+  return new CustomShader({
+    fragmentShaderText: `
+      void fragmentMain(FragmentInput fsInput, inout czm_modelMaterial material) {
+        #ifndef HAS_NORMALS
+        vec3 place = fsInput.attributes.positionEC;
+        vec3 normal = normalize(cross(dFdx(place), dFdy(place)));
+        float facing = abs(dot(normal, normalize(czm_lightDirectionEC)));
+        float up = 0.5 + 0.5 * dot(normal, normalize((czm_view * vec4(normalize(czm_viewerPositionWC), 0.0)).xyz));
+        material.diffuse *= 0.34 + 0.46 * facing + 0.26 * up;
+        #endif
+      }`,
+  });
+}
