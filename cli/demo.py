@@ -26,7 +26,9 @@ class Demo:
 
     def record(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {"workspace": str(self.workspace.path.resolve()), "made": self.made, "datasets": sorted(TITLES)}
+        with self.workspace.store() as store:
+            slugs = [dataset.slug for dataset in store.datasets()]
+        return {"workspace": str(self.workspace.path.resolve()), "made": self.made, "datasets": slugs}
 
 
 def make_demo(folder: Path, *, quiet: bool = False) -> Demo:
@@ -54,28 +56,42 @@ def make_demo(folder: Path, *, quiet: bool = False) -> Demo:
 
 
 def deliver(folder: Path, name: str) -> None:
-    """Write both deliveries under ``folder/name``; half-made ones never get that name."""
+    """Write all deliveries under ``folder/name``; half-made ones never get that name."""
     from demo.lidar import write_sheet
     from demo.production import write_production
+    from demo.records import write_records
 
     shutil.rmtree(folder, ignore_errors=True)
     part = folder / f"{name}.part"
     (part / "points").mkdir(parents=True)
     write_production(part / "photo")
     write_sheet(part / "points" / "hills.laz")
+    write_records(part / "records")
     part.rename(folder / name)
 
 
 def build(workspace: Workspace, deliveries: Path, *, quiet: bool) -> None:
-    """Import and tile both."""
+    """Import and tile them all."""
     from cli.progress import bar
+    from demo.records import DATASETS
+    from demo.town import CRS
     from importers.plan import Options, make_plan
     from importers.run import run_import
     from tiling import engine
     from tim.place.resolve import PlaceOptions
 
-    place = PlaceOptions(vertical="ellipsoid")
-    for slug, source in (("town", deliveries / "photo"), ("hills", deliveries / "points" / "hills.laz")):
-        run_import(workspace, make_plan([source], Options(dataset=slug, title=TITLES[slug], place=place)))
+    photo, points, records = deliveries / "photo", deliveries / "points" / "hills.laz", deliveries / "records"
+    jobs: list[tuple[str, str, Path, str | None]] = [
+        ("town", TITLES["town"], photo, None),
+        ("hills", TITLES["hills"], points, None),
+        *(
+            (slug, title, records / file, CRS if file.endswith(".csv") else None)
+            for slug, (title, file) in DATASETS.items()
+        ),
+    ]
+    for slug, title, source, crs in jobs:
+        place = PlaceOptions(crs=crs, vertical="ellipsoid")
+        settings = {"mapping": str(records / "mapping.yaml")} if source.parent == records else {}
+        run_import(workspace, make_plan([source], Options(dataset=slug, title=title, place=place, settings=settings)))
         with bar(quiet=quiet) as listen:
             engine.tile(workspace, slug, progress=listen)

@@ -18,10 +18,54 @@ GRID = 16.0
 """Metres between the points of the relief."""
 
 
+MAPPING = """\
+# How the quarter's tables become objects.
+layers:
+  - match: 建筑
+    class: {field: 用途, table: {住宅: building.house, 办公: building.house, 商业: building.house, 教育: building.house}}
+    name: 名称
+    key: 不动产单元
+    height: 高度
+    base: 底高
+    codes: [{scheme: cn.real-estate-unit, edition: GB/T 37346-2019, field: 不动产单元}]
+  - match: 宗地
+    class: cadastre.parcel
+    name: 权利人
+    key: 宗地代码
+    shape: flat
+    codes: [{scheme: cn.parcel, edition: GB/T 37346-2019, field: 宗地代码}, {scheme: cn.land-use, edition: "2023", field: 用地代码}]
+  - match: 道路
+    class: transport.road
+    name: 名称
+    key: 名称
+    width: 宽度
+  - match: 管线
+    class: {field: 类型, table: {给水: pipeline.pipe.water, 雨水: pipeline.pipe.drainage, 燃气: pipeline.pipe.gas}}
+    name: 名称
+    key: 名称
+    diameter: {field: 管径, unit: mm}
+  - match: 部件
+    class: {field: 类别, table: {树: vegetation.tree, 路灯: land.furniture.lamp, 检查井: land.furniture.well}}
+    name: 树种
+    base: 高程
+    scale: 高度
+"""
+DATASETS = {
+    "buildings": ("东港新城 · 建筑", "建筑.shp"),
+    "villas": ("东港新城 · 地形与别墅", "地形与别墅.city.json"),
+    "parcels": ("东港新城 · 宗地", "国土.gpkg"),
+    "roads": ("东港新城 · 道路", "道路.gpkg"),
+    "pipes": ("东港新城 · 地下管线", "管线.gpkg"),
+    "parts": ("东港新城 · 树木与部件", "部件.csv"),
+}
+"""Slug of each dataset, its title and its file."""
+
+
 def write_records(folder: Path) -> None:
     """Write all of them below ``folder``."""
     parcels, houses, villas = quarter.land()
     folder.mkdir(parents=True)
+    (folder / "mapping.yaml").write_text(MAPPING, encoding="utf-8")
     write_layer(
         folder / "建筑.shp", "Polygon", [h.ring for h in houses], encoding="GBK",
         名称=[h.name for h in houses], 层数=[h.floors for h in houses], 高度=[h.height for h in houses], 底高=[float(h.ring[0, 2]) for h in houses],
