@@ -118,7 +118,8 @@ class Reader:
                 yield self.rejected(number, "vector.bad-stage", value=str(said), known=", ".join(Stage))
         codes = tuple(Code(c.scheme, c.edition, text) for c in rule.codes if (text := text_of(columns[c.field][i])))
         self.count += 1
-        self.box = box if self.box is None else _union(self.box, box)
+        if self.box is None or not _within(box, self.box):
+            self.box = box if self.box is None else _union(self.box, box)
         yield ObjectRecord(
             source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name in columns else "", layer=self.layer,
             attributes=attributes, box=box, stage=stage, valid_from=times[0], valid_to=times[1], codes=codes,
@@ -175,7 +176,7 @@ class Reader:
             np.isfinite(measures["height"]) & (measures["height"] > 0), measures["height"], measures["floors"] * self.rule.storey_height
         )  # fmt: skip
         low = _lowest(shapes)
-        vertical, scale = self._scale(shapes, good)
+        vertical = float(self._scale(shapes[good[:1]])[0, 2])
         base = np.where(np.isfinite(measures["base"]), measures["base"] / vertical, np.nan)
         depth = np.where(np.isfinite(measures["depth"]), measures["depth"] / vertical, 0.0)
         ground = np.where(np.isfinite(base), base, low) - depth
@@ -206,10 +207,12 @@ class Reader:
         pipes = self.rule.class_id.startswith("pipeline") or self.rule.diameter is not None
         if shape == "tube" or (shape != "ribbon" and pipes):
             diameter = np.where(measures["diameter"] > 0, measures["diameter"], PIPE)
-            add(lines, "body", sweep.tubes(shapes[lines], diameter[lines], level[lines], scale[lines]))
+            add(lines, "body", sweep.tubes(shapes[lines], diameter[lines], level[lines], self._scale(shapes[lines])))
         else:
             width = np.where(measures["width"] > 0, measures["width"], LINE)
-            add(lines, "footprint", sweep.ribbons(shapes[lines], width[lines], level[lines], scale[lines]))
+            add(
+                lines, "footprint", sweep.ribbons(shapes[lines], width[lines], level[lines], self._scale(shapes[lines]))
+            )
         out: dict[int, tuple[Representation, Box3, bytes, Sequence[Any]]] = {}
         self._built(patches, roles, numbers, out, faults)
         for i in polygons[~solid][~shapely.is_valid(shapes[polygons[~solid]])].tolist():
@@ -315,23 +318,18 @@ class Reader:
             half = len(xyz) // 2
             return [*self._geographic(xyz[:half]), *self._geographic(xyz[half:])]
 
-    def _scale(self, shapes: Any, good: Any) -> tuple[float, F64]:
-        """Metres per native unit: of heights, and float64[n, 3] at the first point of each geometry."""
-        scale = np.ones((len(shapes), 3))
-        at, owner = shapely.get_coordinates(shapes[good], include_z=True, return_index=True)
-        first = np.searchsorted(owner, np.arange(len(good)))
-        at = np.nan_to_num(at[first])
+    def _scale(self, shapes: Any) -> F64:
+        """float64[n, 3]: metres per native unit at the first point of each geometry."""
+        at, owner = shapely.get_coordinates(shapes, include_z=True, return_index=True)
+        at = np.nan_to_num(at[np.searchsorted(owner, np.arange(len(shapes)))])
         steps = np.diag([1e-3, 1e-3, 1.0])
-        place = self.context.place
         try:
-            here = place.to_ecef(at)
-            for axis in range(3):
-                moved = place.to_ecef(at + steps[axis]) - here
-                scale[good, axis] = np.linalg.norm(moved, axis=1) / steps[axis, axis]
+            here = self.context.place.to_ecef(at)
+            moved = [self.context.place.to_ecef(at + step) - here for step in steps]
         except PlaceError:
-            return 1.0, scale
-        vertical = float(scale[good[0], 2])
-        return (1.0 if abs(vertical - 1) < 1e-6 else vertical), scale
+            return np.ones((len(shapes), 3))  # those without a place are found out when they are built
+        scale: F64 = np.column_stack([np.linalg.norm(m, axis=1) for m in moved]) / steps.diagonal()
+        return np.where(np.abs(scale - 1) < 1e-9, 1.0, scale)
 
     def _measure(self, value: Value | None, columns: Mapping[str, list[Any]], count: int) -> F64:
         """float64[n]: numbers in metres, NaN where there is none."""
@@ -413,6 +411,11 @@ def _around(at: Sequence[float], radius: float, height: float) -> Box3:
     east = north / max(0.01, float(np.cos(np.radians(lat))))
     west, last = ((v + 180) % 360 - 180 for v in (lon - east, lon + east))
     return west, max(-90.0, lat - north), h - 0.2, last, min(90.0, lat + north), h + height
+
+
+def _within(a: Box3, b: Box3) -> bool:
+    """Whether a box lies in another; said only of boxes that do not cross the antimeridian."""
+    return b[0] <= a[0] <= a[3] <= b[3] and b[1] <= a[1] and a[4] <= b[4] and b[2] <= a[2] and a[5] <= b[5]
 
 
 def _union(a: Box3, b: Box3) -> Box3:
