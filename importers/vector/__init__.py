@@ -170,11 +170,44 @@ def _shapefile(path: Path, key: str) -> list[Probe]:
         problems.insert(0, Rejected(key, "vector.empty", {"file": key}))
     names = shapefile.field_names(header)
     layer = PurePosixPath(key).stem
+    low, high = (header.low, header.high) if fatal or _sane(header.low, header.high) else _measured(path, header)
     return [Probe(
         uri=str(path), format="vector", kind="objects", key=key, files=len(header.files), size=header.size, count=header.count,
-        low=header.low, high=header.high, found=FoundCrs(header.prj, where=key), problems=tuple(problems), fatal=fatal,
+        low=low, high=high, found=FoundCrs(header.prj, where=key), problems=tuple(problems), fatal=fatal,
         options=_options(layer, names) | {"geometry": header.kind, "encoding": header.encoding.name},
     )]  # fmt: skip
+
+
+def _sane(low: Sequence[float], high: Sequence[float]) -> bool:
+    return (
+        bool(np.isfinite([*low, *high]).all()) and all(a <= b for a, b in zip(low, high, strict=True)) and any(high[:2])
+    )
+
+
+def _measured(
+    path: Path, header: shapefile.ShapeHeader
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """The extent by the records, where the header's cannot be: some programs never fill it in."""
+    import pyogrio
+
+    try:
+        bounds = _sampled(path)
+    except (pyogrio.errors.DataSourceError, ValueError, RuntimeError):
+        return header.low, header.high
+    west, south, east, north = bounds or (*header.low[:2], *header.high[:2])
+    return (west, south, 0.0), (east, north, 0.0)
+
+
+def _sampled(path: Path) -> tuple[float, float, float, float] | None:
+    """The bounds of the first records; ``None`` where none has any. Raises pyogrio's errors."""
+    import pyogrio
+
+    boxes = pyogrio.read_bounds(path, max_features=_SAMPLE_ROWS)[1]
+    boxes = boxes[:, np.isfinite(boxes).all(axis=0)]
+    if not boxes.size:
+        return None
+    (west, south), (east, north) = boxes[:2].min(axis=1).tolist(), boxes[2:].max(axis=1).tolist()
+    return west, south, east, north
 
 
 def _missing(header: shapefile.ShapeHeader, key: str) -> list[Rejected]:
@@ -295,11 +328,9 @@ def _geojson(path: Path, key: str) -> list[Probe]:
     whole = path.stat().st_size <= _MAX_JSON
     try:
         info = pyogrio.read_info(path, force_feature_count=whole, force_total_bounds=whole)
-        bounds = info["total_bounds"] if whole else pyogrio.raw.read_bounds(path, max_features=_SAMPLE_ROWS)[1]
+        bounds = info["total_bounds"] if whole else _sampled(path)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError, ValueError, RuntimeError) as error:
         return [_fatal(path, key, "vector.unreadable", reason=str(error).splitlines()[0][:200])]
-    if not whole:
-        bounds = (bounds[0].min(), bounds[1].min(), bounds[2].max(), bounds[3].max())
     # RFC 7946 §4: WGS 84, and heights above its ellipsoid.
     plain = info["crs"] in ("EPSG:4326", "EPSG:4979", "OGC:CRS84", None)
     return [

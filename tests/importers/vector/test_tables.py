@@ -12,6 +12,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+import importers.vector
 from importers.plan import Options, Plan, make_plan
 from importers.run import run_import
 from importers.vector import probe, tables
@@ -122,6 +123,22 @@ def test_geojson_is_told_from_other_json(tmp_path: Path):
     assert [k.removeprefix(keys[0]) for k in keys] == ["", "-2", "-3"], "equal geometries are told apart"
     (tmp_path / "g.geojson").write_text('{"type": "FeatureCollection", "features": [{"type": "Feature", "geom')
     assert probe(tmp_path / "g.geojson", "g.geojson")[0].fatal
+
+
+def test_large_files_are_sampled_to_be_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    points = [shapely.Point(114 + i / 1e4, 30) for i in range(50)]
+    path = write(tmp_path / "a.geojson", points, crs="EPSG:4326")
+    table = tmp_path / "b.csv"
+    table.write_text("\n".join(["lon,lat", *(f"{p.x},{p.y}" for p in points)]), encoding="utf-8")
+    whole = [take(file, PlaceOptions(crs="EPSG:4979")) for file in (path, table)]
+    monkeypatch.setattr(importers.vector, "_MAX_JSON", 100)
+    monkeypatch.setattr(importers.vector, "_SAMPLE_ROWS", 10)
+    for file, full in zip((path, table), whole, strict=True):
+        sampled = take(file, PlaceOptions(crs="EPSG:4979"))
+        assert sampled.probe.count is None
+        assert full.probe.count == 50
+        assert sampled.probe.low == full.probe.low
+        assert sampled.objects == full.objects
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".gdb"])
