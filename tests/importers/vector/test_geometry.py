@@ -200,6 +200,15 @@ def test_trees_share_a_model(tmp_path: Path):
     assert found.objects[1].box[5] == pytest.approx(17.0)
 
 
+def test_every_one_of_several_points_stands(tmp_path: Path):
+    several = shapely.MultiPoint([(EAST, NORTH, 1.0), (EAST + 9, NORTH, 2.0), (EAST, NORTH + 9, 3.0)])
+    found = take(write(tmp_path / "路灯.gpkg", [several]))
+    (one,) = found.objects
+    assert [m.properties["at"][2] for m in one.representations] == [1.0, 2.0, 3.0]
+    assert (one.box[2], one.box[5]) == pytest.approx((0.8, 11.0))
+    assert len(found.blobs) == 1
+
+
 @pytest.mark.parametrize("name", ["tree", "lamp", "well", "box"])
 def test_prototypes(name: str):
     made = prototype(name)

@@ -172,6 +172,37 @@ def test_a_container_through_a_plan(tmp_path: Path):
     assert report.datasets[0].seq is None
 
 
+def test_what_gdal_refuses_is_found_by_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path / "a.gpkg", squares(40))
+    truth, bad = pyogrio.raw.read, {5, 31}
+
+    def read(*args: object, skip_features: int, max_features: int, **options: object):
+        if bad & set(range(skip_features, skip_features + max_features)):
+            raise pyogrio.errors.FeatureError("broken")
+        return truth(*args, skip_features=skip_features, max_features=max_features, **options)
+
+    monkeypatch.setattr(pyogrio.raw, "read", read)
+    found = take(path)
+    assert [r.where for r in found.rejected] == ["a.gpkg:5", "a.gpkg:31"]
+    assert len(found.objects) == 38
+    bad.update(range(40))
+    monkeypatch.setattr("importers.vector.layers._REFUSALS", 3)
+    found = take(path)
+    assert (len(found.objects), len(found.rejected)) == (0, 40)
+
+
+def test_text_that_breaks_off_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path / "a.geojson", [shapely.Point(114 + i / 1e4, 30) for i in range(200)], crs="EPSG:4326")
+    monkeypatch.setattr(importers.vector, "_MAX_JSON", 100)
+    monkeypatch.setattr(importers.vector, "_SAMPLE_ROWS", 10)
+    path.write_bytes(path.read_bytes()[:-2000])
+    (found,) = probe(path, "a.geojson")
+    if found.fatal:
+        assert [p.code for p in found.problems] == ["vector.unreadable"]
+    else:
+        assert Given(found, PlaceOptions()).rejected
+
+
 def test_attributes_are_json(tmp_path: Path):
     columns = {
         "n": np.array([1.5, np.nan]), "d": np.array(["2020-01-02", "NaT"], "datetime64[D]"), "t": np.array(["2020-01-02T03:04:05", "NaT"], "datetime64[ms]"),
