@@ -97,6 +97,14 @@ def test_height_by_storeys_and_none(tmp_path: Path):
     assert [o.representations[0].role for o in found.objects] == ["body", "footprint", "body"]
 
 
+def test_metres_stay_metres_where_heights_are_in_feet(tmp_path: Path):
+    raised = [shapely.force_3d(s, 100.0) for s in squares(1)]
+    path = write(tmp_path / "building.shp", raised, {"Height": [10.0]})
+    (one,) = take(path, PlaceOptions(vertical="ellipsoid,us-ft")).objects
+    assert one.box[2] == pytest.approx(100 * 1200 / 3937)
+    assert one.box[5] - one.box[2] == pytest.approx(10.0)
+
+
 def test_height_of_the_geometry_is_the_base(tmp_path: Path):
     raised = [shapely.force_3d(s, 40.0 + i) for i, s in enumerate(squares(2))]
     found = take(write(tmp_path / "building.shp", raised, {"Height": [10.0, 10.0]}))

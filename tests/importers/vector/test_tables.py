@@ -54,6 +54,14 @@ def test_rows_that_do_not_fit_are_named(tmp_path: Path):
     assert [o.attributes["名称"] for o in found.objects] == ["一号井", "二号井", "五,号"]
 
 
+def test_a_height_is_no_elevation(tmp_path: Path):
+    path = tmp_path / "trees.csv"
+    path.write_text(f"x,y,height\n{EAST},{NORTH},12\n", encoding="utf-8")
+    (model,) = take(path, PLACED).objects[0].representations
+    assert model.properties["at"][2] == 0.0
+    assert model.properties["scale"] == 2.0
+
+
 def test_wkt_columns(tmp_path: Path):
     path = tmp_path / "宗地.csv"
     path.write_text(f'id,WKT\n1,"{squares(1)[0].wkt}"\n2,POLYGON ((broken\n', encoding="utf-8")
@@ -168,6 +176,8 @@ def test_a_container_through_a_plan(tmp_path: Path):
         report = run_import(workspace, Plan.from_yaml(plan.to_yaml()))
     with workspace.store() as store:
         assert sorted(s.key for s in store.sources("city")) == ["城区.gpkg#宗地", "城区.gpkg#房屋"]
+        layers = [layer for s in store.sources("city") for layer in s.options["layers"]]
+        assert sorted(layers) == ["城区#宗地", "城区#房屋"]
     assert report.datasets[0].objects == {"created": 0, "updated": 0, "unchanged": 5}
     assert report.datasets[0].seq is None
 
