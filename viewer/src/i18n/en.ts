@@ -144,7 +144,7 @@ export const en = {
   "status.position": "Cursor position",
   "status.scale": "Scale at the centre of the view",
   "status.chooseCrs": "Choose the coordinate system",
-  "crs.title": "Coordinates in",
+  "crs.title": "Coordinate readout",
   "crs.search": "Search by code or name",
   "crs.list": "Coordinate systems",
   "crs.geographic": "Longitude and latitude only",
