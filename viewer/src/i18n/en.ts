@@ -40,6 +40,8 @@ export const en = {
   "kind.meshes": "Photogrammetry mesh",
   "kind.points": "Point cloud",
   "kind.objects": "Objects",
+  "kind.tiles": "Existing tileset",
+  "kind.other": "Other",
   "kind.terrain": "Terrain",
   "kind.volume": "Volume",
   "kind.grid": "Grid",

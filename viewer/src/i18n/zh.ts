@@ -42,6 +42,8 @@ export const zh: Readonly<Record<MessageKey, string>> = {
   "kind.meshes": "倾斜摄影模型",
   "kind.points": "点云",
   "kind.objects": "对象",
+  "kind.tiles": "已有瓦片数据",
+  "kind.other": "其他",
   "kind.terrain": "地形",
   "kind.volume": "体数据",
   "kind.grid": "栅格",
