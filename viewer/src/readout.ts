@@ -39,7 +39,7 @@ export class Readout {
   private async ask({ longitude, latitude, height }: Place, crs: string): Promise<void> {
     const { view, key } = this.session;
     try {
-      this.coordinates = await fetchCoordinates([longitude, latitude, height], crs, view.vertical, key);
+      this.coordinates = { ...(await fetchCoordinates([longitude, latitude, height], crs, view.vertical, key)), crs };
       this.error = null;
     } catch (error) {
       this.coordinates = null;

@@ -12,6 +12,8 @@ import { serverText } from "../session";
 import { controls } from "./theme";
 
 const LONGEST_BAR = 120;
+/** What the server says of a place that a CRS is not made for: its numbers are right but of little use. */
+const OUTSIDE: readonly string[] = ["place.outside-area", "place.beyond-area"];
 
 @customElement("tim-status-bar")
 export class StatusBar extends LitElement {
@@ -145,7 +147,8 @@ export class StatusBar extends LitElement {
     if (!coordinates) return nothing;
     const { axes, units } = coordinates;
     const values = [coordinates.x, coordinates.y, coordinates.h];
-    return html`<span class="crs">${values.map((value, index) => {
+    const outside = coordinates.warnings?.some((code) => OUTSIDE.includes(code));
+    return html`<span class="crs">${outside ? html`<span class="failure">${t("crs.outside")}</span> ` : nothing}${values.map((value, index) => {
       const unit = units[index] ?? "";
       return html`<span><i>${axes[index]}</i> ${value.toFixed(unit === "m" ? 3 : 8)}${unit === "m" ? "" : ` ${unit}`}</span> `;
     })}</span>`;

@@ -155,6 +155,7 @@ export const en = {
   "crs.geoid": "Above the geoid (EGM96)",
   "crs.offset": "Ellipsoidal plus an offset",
   "crs.offsetMetres": "Offset (m)",
+  "crs.outside": "outside its area of use:",
   "crs.apply": "Use",
   "notice.dismiss": "Dismiss",
   "notice.retry": "Try again",

@@ -157,6 +157,7 @@ export const zh: Readonly<Record<MessageKey, string>> = {
   "crs.geoid": "大地水准面高（EGM96）",
   "crs.offset": "椭球高加常数",
   "crs.offsetMetres": "常数（米）",
+  "crs.outside": "超出适用范围：",
   "crs.apply": "使用",
   "notice.dismiss": "关闭提示",
   "notice.retry": "重试",
