@@ -102,6 +102,12 @@ def importer(format_name: str) -> Importer:
     return cast("Importer", import_module(FORMATS[format_name]))
 
 
+def settled(probe: Probe, settings: Mapping[str, Any]) -> Probe:
+    """The probe as the user's settings let its file be read: some formats need them to know what lies in it (their ``settle``)."""
+    settle = getattr(importer(probe.format), "settle", None)
+    return cast("Probe", settle(probe, settings)) if settle and settings else probe
+
+
 def open_source(ref: SourceRef) -> PointSource | MeshTree | GridSource | VolumeSource:
     """Open bulk data by its reference; see :meth:`Importer.open`."""
     return importer(ref.format).open(ref)

@@ -19,7 +19,7 @@ from typing import Any, get_args
 import numpy as np
 import yaml
 
-from importers import FORMATS, Probe
+from importers import FORMATS, Probe, settled
 from importers.document import Node, read_document
 from importers.standing import placed
 from importers.walk import Inventory, probe
@@ -126,7 +126,7 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
     paths = [Path(os.path.abspath(source)) for source in sources]  # noqa: PTH100
     root = paths[0] if len(paths) == 1 else Path(os.path.commonpath([path.parent for path in paths]))
     inventory = _walk(paths, root)
-    probes = [p for p in inventory.probes if options.kind in (None, p.kind)]
+    probes = [settled(p, options.settings) for p in inventory.probes if options.kind in (None, p.kind)]
     other = [p for p in inventory.probes if options.kind not in (None, p.kind)]
     left_out = [
         *inventory.rejected,

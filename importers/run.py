@@ -19,7 +19,7 @@ from uuid import UUID
 
 import numpy as np
 
-from importers import ImportContext, Probe, importer, layer_of
+from importers import ImportContext, Probe, importer, layer_of, settled
 from importers.plan import Delivery, Plan, defaults_of, place_of
 from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, Dataset, ObjectRecord, Rejected, dataset_uid
@@ -246,7 +246,7 @@ def _fresh(delivery: Delivery) -> Delivery:
     if found is None:
         gone = Rejected(planned.key or uri, "import.gone", {"path": uri, "format": planned.format})
         return replace(delivery, probe=replace(planned, problems=(gone,), fatal=True))
-    return replace(delivery, probe=replace(found, uri=uri))
+    return replace(delivery, probe=settled(replace(found, uri=uri), delivery.settings))
 
 
 def _check_kinds(store: ObjectStore, reads: Sequence[_Reading]) -> None:

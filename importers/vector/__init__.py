@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -47,13 +48,24 @@ def probe(path: Path, key: str = "") -> list[Probe]:
     known = {".shp": _shapefile, ".csv": _csv, ".xlsx": _xlsx, ".gpkg": _container, ".gdb": _container, ".geojson": _geojson, ".json": _geojson, ".geojsonl": _geojson, ".geojsons": _geojson}  # fmt: skip
     if suffix not in known or path.is_dir() != (suffix == ".gdb"):
         return []
-    # A plan names a layer of a container by its whole key.
-    name, mark, _ = key.partition(f"{suffix}#") if suffix in (".gpkg", ".gdb", ".xlsx") else (key, "", "")
-    key = (f"{name}{path.suffix}" if mark else name) or path.name
+    key = _file_key(key, path) or path.name
     try:
         return known[suffix](path, key)
     except OSError as error:
         return [_fatal(path, key, "vector.unreadable", reason=error.strerror or str(error))]
+
+
+def settle(probe: Probe, settings: Mapping[str, Any]) -> Probe:
+    """The probe of a table again, where the user names its encoding or, in a mapping file, its columns. Raises UsageError."""
+    path = Path(probe.uri)
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".xlsx") or not (settings.get("mapping") or settings.get("encoding")):
+        return probe
+    try:
+        again = (_csv if suffix == ".csv" else _xlsx)(path, _file_key(probe.key, path), settings)
+    except OSError:
+        return probe
+    return next((found for found in again if found.key == probe.key), probe)
 
 
 def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob | SourceRef | Rejected]:
@@ -67,7 +79,7 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
     if probe.fatal:
         return
     path, settings = Path(probe.uri), context.settings
-    mapping = MappingFile(Path(str(settings["mapping"]))) if settings.get("mapping") else None
+    mapping = _mapping(settings)
     layer = str(probe.options["layer"])
     try:
         batches, fields, prints = _opened(probe, path, layer, settings, mapping)
@@ -100,9 +112,7 @@ def _opened(
     from importers.vector import layers
 
     suffix = path.suffix.lower()
-    said = encoding.named(str(settings["encoding"])) if settings.get("encoding") else None
-    if settings.get("encoding") and said is None:
-        raise UsageError("vector.no-encoding", value=str(settings["encoding"]))
+    said = _encoding(settings)
     geometry = mapping.geometry(layer) if mapping else None
     if suffix == ".shp":
         header = shapefile.read_header(path)
@@ -126,6 +136,26 @@ def _opened(
     return layers.ogr_batches(path, probe.options.get("ogr_layer"), probe.count), fields, prints
 
 
+def _file_key(key: str, path: Path) -> str:
+    """The key of the file: a plan names a layer of a container by ``file.gpkg#layer``."""
+    name, mark, _ = (
+        key.partition(f"{path.suffix}#") if path.suffix.lower() in (".gpkg", ".gdb", ".xlsx") else (key, "", "")
+    )
+    return f"{name}{path.suffix}" if mark else name
+
+
+def _mapping(settings: Mapping[str, Any]) -> MappingFile | None:
+    return MappingFile(Path(str(settings["mapping"]))) if settings.get("mapping") else None
+
+
+def _encoding(settings: Mapping[str, Any]) -> str | None:
+    text = str(settings.get("encoding") or "")
+    said = encoding.named(text) if text else None
+    if text and said is None:
+        raise UsageError("vector.no-encoding", value=text)
+    return said
+
+
 def _shapefile(path: Path, key: str) -> list[Probe]:
     header = shapefile.read_header(path)
     if header is None:
@@ -140,11 +170,44 @@ def _shapefile(path: Path, key: str) -> list[Probe]:
         problems.insert(0, Rejected(key, "vector.empty", {"file": key}))
     names = shapefile.field_names(header)
     layer = PurePosixPath(key).stem
+    low, high = (header.low, header.high) if fatal or _sane(header.low, header.high) else _measured(path, header)
     return [Probe(
         uri=str(path), format="vector", kind="objects", key=key, files=len(header.files), size=header.size, count=header.count,
-        low=header.low, high=header.high, found=FoundCrs(header.prj, where=key), problems=tuple(problems), fatal=fatal,
+        low=low, high=high, found=FoundCrs(header.prj, where=key), problems=tuple(problems), fatal=fatal,
         options=_options(layer, names) | {"geometry": header.kind, "encoding": header.encoding.name},
     )]  # fmt: skip
+
+
+def _sane(low: Sequence[float], high: Sequence[float]) -> bool:
+    return (
+        bool(np.isfinite([*low, *high]).all()) and all(a <= b for a, b in zip(low, high, strict=True)) and any(high[:2])
+    )
+
+
+def _measured(
+    path: Path, header: shapefile.ShapeHeader
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """The extent by the records, where the header's cannot be: some programs never fill it in."""
+    import pyogrio
+
+    try:
+        bounds = _sampled(path)
+    except (pyogrio.errors.DataSourceError, ValueError, RuntimeError):
+        return header.low, header.high
+    west, south, east, north = bounds or (*header.low[:2], *header.high[:2])
+    return (west, south, 0.0), (east, north, 0.0)
+
+
+def _sampled(path: Path) -> tuple[float, float, float, float] | None:
+    """The bounds of the first records; ``None`` where none has any. Raises pyogrio's errors."""
+    import pyogrio
+
+    boxes = pyogrio.read_bounds(path, max_features=_SAMPLE_ROWS)[1]
+    boxes = boxes[:, np.isfinite(boxes).all(axis=0)]
+    if not boxes.size:
+        return None
+    (west, south), (east, north) = boxes[:2].min(axis=1).tolist(), boxes[2:].max(axis=1).tolist()
+    return west, south, east, north
 
 
 def _missing(header: shapefile.ShapeHeader, key: str) -> list[Rejected]:
@@ -168,20 +231,22 @@ def _encoding_problem(found: encoding.Encoding, key: str) -> list[Rejected]:
     ]
 
 
-def _csv(path: Path, key: str) -> list[Probe]:
+def _csv(path: Path, key: str, settings: Mapping[str, Any] = MappingProxyType({})) -> list[Probe]:
     import shapely
 
     from importers.vector import layers
 
-    form = tables.dialect(path)
+    form = tables.dialect(path, _encoding(settings))
     if form is None or len(form.names) < 2:
         return []
-    columns = tables.columns_of(form.names)
+    mapping = _mapping(settings)
+    said = mapping.geometry(PurePosixPath(key).stem) if mapping else None
+    columns = tables.columns_of(form.names, said)
     if not columns:
         return [_fatal(path, key, "vector.no-columns", columns=", ".join(form.names))]
     whole = path.stat().st_size <= _MAX_JSON // 4
     count, shapes = 0, []
-    for batch in layers.csv_batches(path, form, None):
+    for batch in layers.csv_batches(path, form, said):
         count += len(batch.numbers) + len(batch.lost)
         shapes.append(layers.geometries(batch.wkb))
         if not whole:
@@ -202,7 +267,7 @@ def _csv(path: Path, key: str) -> list[Probe]:
     ]
 
 
-def _xlsx(path: Path, key: str) -> list[Probe]:
+def _xlsx(path: Path, key: str, settings: Mapping[str, Any] = MappingProxyType({})) -> list[Probe]:
     import pyogrio
     import shapely
 
@@ -216,17 +281,19 @@ def _xlsx(path: Path, key: str) -> list[Probe]:
     except (zipfile.BadZipFile, pyogrio.errors.DataSourceError, ValueError) as error:
         return [_fatal(path, key, "vector.unreadable", reason=str(error).splitlines()[0])]
     out = []
+    mapping = _mapping(settings)
     for sheet in sheets:
+        said = mapping.geometry(sheet) if mapping else None
         count, shapes = 0, []
         names: Sequence[str] = ()
-        for batch in layers.sheet_batches(path, sheet, None):
+        for batch in layers.sheet_batches(path, sheet, said):
             count += len(batch.numbers) + len(batch.lost)
             shapes.append(layers.geometries(batch.wkb))
             names = batch.names or names
         if not count:
             continue
         own = f"{key}#{sheet}" if len(sheets) > 1 else key
-        columns = tables.columns_of(names)
+        columns = tables.columns_of(names, said)
         low, high = _extent(shapely.get_coordinates(np.concatenate(shapes), include_z=True))
         if columns:
             out.append(_table(path, own, sheet, count, low, high, names, columns, "utf-8"))
@@ -261,11 +328,9 @@ def _geojson(path: Path, key: str) -> list[Probe]:
     whole = path.stat().st_size <= _MAX_JSON
     try:
         info = pyogrio.read_info(path, force_feature_count=whole, force_total_bounds=whole)
-        bounds = info["total_bounds"] if whole else pyogrio.raw.read_bounds(path, max_features=_SAMPLE_ROWS)[1]
+        bounds = info["total_bounds"] if whole else _sampled(path)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.GeometryError, ValueError, RuntimeError) as error:
         return [_fatal(path, key, "vector.unreadable", reason=str(error).splitlines()[0][:200])]
-    if not whole:
-        bounds = (bounds[0].min(), bounds[1].min(), bounds[2].max(), bounds[3].max())
     # RFC 7946 §4: WGS 84, and heights above its ellipsoid.
     plain = info["crs"] in ("EPSG:4326", "EPSG:4979", "OGC:CRS84", None)
     return [

@@ -30,6 +30,8 @@ MAX_BYTES = 120_000_000
 """A record with more is refused: 5 million vertices in space."""
 _GEOMETRY_AT_ONCE = 128 << 20
 _GDAL_ERRORS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FieldError, pyogrio.errors.FeatureError, pyogrio.errors.GeometryError, ValueError, RuntimeError)  # fmt: skip
+_REFUSALS = 256
+"""How often one batch is read again in halves."""
 _TEXT_FORMATS = {".geojson", ".json", ".geojsonl", ".geojsons", ".xlsx"}
 
 _SURFACES = {7: 7, 15: 6, 16: 6, 17: 3}
@@ -115,10 +117,16 @@ def geometries(wkb: Sequence[bytes | None]) -> Any:
 
 
 def _chunks(path: Path, layer: str | None, count: int | None, encoding_: str | None, **options: str) -> Iterator[Batch]:
-    size = BATCH * 4 if path.suffix.lower() in _TEXT_FORMATS else BATCH
+    text = path.suffix.lower() in _TEXT_FORMATS
+    size = BATCH * 4 if text else BATCH
     start = 0
     while count is None or start < count:
-        batch = _read(path, layer, start, size, None, encoding=encoding_, **options)
+        try:
+            asked = size if count is None else min(size, count - start)
+            batch = (_read_once if text else _read)(path, layer, start, asked, None, encoding=encoding_, **options)
+        except _GDAL_ERRORS as error:  # text that breaks off cannot be read on behind the break
+            yield Batch([], [], {}, [(start, "vector.unreadable-record", {"reason": _reason(error)})])
+            return
         yield batch
         there = len(batch.numbers) + len(batch.lost)
         start += size
@@ -127,28 +135,37 @@ def _chunks(path: Path, layer: str | None, count: int | None, encoding_: str | N
 
 
 def _read(path: Path, layer: str | None, start: int, size: int, fids: Any, **options: Any) -> Batch:
-    """Some records; where GDAL refuses, half of them at a time, down to the one it refuses."""
+    """Some records; where GDAL refuses, half of them at a time, down to those it refuses; many at once are refused as they are."""
+    refusals = [_REFUSALS]
+
+    def read(start: int, size: int, fids: Any) -> Batch:
+        try:
+            return _read_once(path, layer, start, size, fids, **options)
+        except _GDAL_ERRORS as error:
+            many = size if fids is None else len(fids)
+            refusals[0] -= 1
+            if many <= 1 or refusals[0] < 0:
+                which = range(start, start + size) if fids is None else fids.tolist()
+                return Batch([], [], {}, [(i, "vector.unreadable-record", {"reason": _reason(error)}) for i in which])
+            half = many // 2
+            if fids is None:
+                return _joined(read(start, half, None), read(start + half, size - half, None))
+            return _joined(read(start, size, fids[:half]), read(start, size, fids[half:]))
+
+    return read(start, size, fids)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or ["-"])[0][:200]
+
+
+def _read_once(path: Path, layer: str | None, start: int, size: int, fids: Any, **options: Any) -> Batch:
     which = {"skip_features": start, "max_features": size} if fids is None else {"fids": fids}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what GDAL warns about is seen in the records
-            meta, numbers, wkb, data = pyogrio.raw.read(
-                path, layer=layer, return_fids=True, datetime_as_string=True, **which, **options
-            )
-    except _GDAL_ERRORS as error:
-        many = size if fids is None else len(fids)
-        if many <= 1:
-            number = start if fids is None else int(fids[0])
-            return Batch(
-                [], [], {}, [(number, "vector.unreadable-record", {"reason": str(error).splitlines()[0][:200]})]
-            )
-        half = many // 2
-        parts = (
-            (_read(path, layer, start, half, None, **options), _read(path, layer, start + half, size - half, None, **options))
-            if fids is None
-            else (_read(path, layer, start, size, fids[:half], **options), _read(path, layer, start, size, fids[half:], **options))
-        )  # fmt: skip
-        return _joined(*parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what GDAL warns about is seen in the records
+        meta, numbers, wkb, data = pyogrio.raw.read(
+            path, layer=layer, return_fids=True, datetime_as_string=True, **which, **options
+        )
     types, subtypes = meta["ogr_types"], meta["ogr_subtypes"]
     columns = {
         str(name): _values(values, str(kind), str(sub))

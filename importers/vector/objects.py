@@ -32,6 +32,16 @@ _FLAT_SHARE = 0.01
 
 
 @dataclass(slots=True)
+class _Made:
+    """What a record's geometry became."""
+
+    representations: tuple[Representation, ...]
+    box: Box3
+    blob: bytes
+    warnings: Sequence[tuple[str, Mapping[str, Any]]] = ()
+
+
+@dataclass(slots=True)
 class Reader:
     """Turns the batches of one layer into objects, one after another."""
 
@@ -80,7 +90,7 @@ class Reader:
             faults.setdefault(i, self.rejected(numbers[i], "vector.not-finite"))
         keys = self._source_keys(numbers, wkb, columns, faults)
         good = np.array([i for i in range(len(numbers)) if i not in faults], np.int64)
-        made: dict[int, tuple[Representation, Box3, bytes, Sequence[Any]]] = {}
+        made: dict[int, _Made] = {}
         if len(good):
             made = self._geometry(good, numbers, shapes, columns, faults)
         attributes = self._attributes(columns, len(numbers))
@@ -88,16 +98,16 @@ class Reader:
             if (fault := faults.get(i)) is not None:
                 yield fault
                 continue
-            representation, box, blob, warnings = made[i]
-            for code, fields in warnings:
+            own = made[i]
+            for code, fields in own.warnings:
                 yield self.rejected(number, code, **fields)
-            if blob and (digest := bytes.fromhex(representation.content)[:16]) not in self._blobs:
+            if (digest := bytes.fromhex(own.representations[0].content)[:16]) not in self._blobs:
                 self._blobs.add(digest)
-                yield Blob(blob)
-            yield from self._object(i, number, keys[i], columns, attributes[i], representation, box)
+                yield Blob(own.blob)
+            yield from self._object(i, number, keys[i], columns, attributes[i], own)
 
     def _object(
-        self, i: int, number: int, key: str, columns: Mapping[str, list[Any]], attributes: Mapping[str, Any], representation: Representation, box: Box3,
+        self, i: int, number: int, key: str, columns: Mapping[str, list[Any]], attributes: Mapping[str, Any], made: _Made,
     ) -> Iterator[ObjectRecord | Rejected]:  # fmt: skip
         rule = self.rule
         class_id = rule.class_id
@@ -118,11 +128,12 @@ class Reader:
                 yield self.rejected(number, "vector.bad-stage", value=str(said), known=", ".join(Stage))
         codes = tuple(Code(c.scheme, c.edition, text) for c in rule.codes if (text := text_of(columns[c.field][i])))
         self.count += 1
-        self.box = box if self.box is None else _union(self.box, box)
+        if self.box is None or not _within(made.box, self.box):
+            self.box = made.box if self.box is None else _union(self.box, made.box)
         yield ObjectRecord(
             source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name in columns else "", layer=self.layer,
-            attributes=attributes, box=box, stage=stage, valid_from=times[0], valid_to=times[1], codes=codes,
-            representations=(representation,),
+            attributes=attributes, box=made.box, stage=stage, valid_from=times[0], valid_to=times[1], codes=codes,
+            representations=made.representations,
         )  # fmt: skip
 
     def _source_keys(
@@ -164,8 +175,12 @@ class Reader:
         shapes: Any,
         columns: Mapping[str, list[Any]],
         faults: dict[int, Rejected],
-    ) -> dict[int, tuple[Representation, Box3, bytes, Sequence[Any]]]:
-        """Representation, box, blob and warnings of every record that has them; the others become faults."""
+    ) -> dict[int, _Made]:
+        """What the geometry of every record becomes; of those where it cannot, the faults."""
+        if self.rule.shape == "model":
+            spread = good[~np.isin(shapely.get_type_id(shapes[good]), list(_POINTS))]
+            shapes = shapes.copy()
+            shapes[spread] = shapely.force_3d(shapely.centroid(shapes[spread]), _lowest(shapes[spread]))
         count = len(numbers)
         measures = {
             name: self._measure(getattr(self.rule, name), columns, count)
@@ -175,7 +190,7 @@ class Reader:
             np.isfinite(measures["height"]) & (measures["height"] > 0), measures["height"], measures["floors"] * self.rule.storey_height
         )  # fmt: skip
         low = _lowest(shapes)
-        vertical, scale = self._scale(shapes, good)
+        vertical = float(self._scale(shapes[good[:1]])[0, 2])
         base = np.where(np.isfinite(measures["base"]), measures["base"] / vertical, np.nan)
         depth = np.where(np.isfinite(measures["depth"]), measures["depth"] / vertical, 0.0)
         ground = np.where(np.isfinite(base), base, low) - depth
@@ -204,19 +219,21 @@ class Reader:
         chosen = polygons[~solid & ~raised]
         add(chosen, "footprint", sweep.surfaces(shapes[chosen], level[chosen]))
         pipes = self.rule.class_id.startswith("pipeline") or self.rule.diameter is not None
-        if shape == "tube" or (shape != "ribbon" and pipes):
+        if shape == "tube" or (shape not in ("ribbon", "flat") and pipes):
             diameter = np.where(measures["diameter"] > 0, measures["diameter"], PIPE)
-            add(lines, "body", sweep.tubes(shapes[lines], diameter[lines], level[lines], scale[lines]))
+            add(lines, "body", sweep.tubes(shapes[lines], diameter[lines], level[lines], self._scale(shapes[lines])))
         else:
             width = np.where(measures["width"] > 0, measures["width"], LINE)
-            add(lines, "footprint", sweep.ribbons(shapes[lines], width[lines], level[lines], scale[lines]))
-        out: dict[int, tuple[Representation, Box3, bytes, Sequence[Any]]] = {}
+            add(
+                lines, "footprint", sweep.ribbons(shapes[lines], width[lines], level[lines], self._scale(shapes[lines]))
+            )
+        out: dict[int, _Made] = {}
         self._built(patches, roles, numbers, out, faults)
         for i in polygons[~solid][~shapely.is_valid(shapes[polygons[~solid]])].tolist():
             if i in out:
                 reason = str(shapely.is_valid_reason(shapes[i]))
-                out[i] = (*out[i][:3], [("vector.self-crossing", {"reason": reason})])
-        self._placed(is_of["point"], numbers, shapes, ground, height, measures, out, faults)
+                out[i].warnings = [("vector.self-crossing", {"reason": reason})]
+        self._placed(is_of["point"], numbers, shapes, level, height, measures, out, faults)
         for i in good.tolist():
             if i not in out and i not in faults:
                 faults[i] = self.rejected(numbers[i], "vector.bad-geometry")
@@ -224,23 +241,19 @@ class Reader:
 
     def _built(
         self, patches: Mapping[int, list[Patch]], roles: Mapping[int, str], numbers: Sequence[int],
-        out: dict[int, tuple[Representation, Box3, bytes, Sequence[Any]]], faults: dict[int, Rejected],
+        out: dict[int, _Made], faults: dict[int, Rejected],
     ) -> None:  # fmt: skip
         rows = sorted(patches)
         for i, built in zip(rows, self._build([patches[i] for i in rows]), strict=True):
             if isinstance(built, PlaceError):
                 faults[i] = self.rejected(numbers[i], "vector.no-place", reason=built)
             elif not built.blob or built.box is None:
-                reason = ", ".join(code for code, _ in built.problems) or "shape.no-area"
-                faults[i] = self.rejected(numbers[i], "vector.nothing-to-draw", reason=reason)
+                faults[i] = self.rejected(numbers[i], "vector.nothing-to-draw")
             else:
-                crossing = [("vector.surfaces-doubtful", {"reason": c, "count": f["count"]}) for c, f in built.problems]
-                out[i] = (
-                    Representation(roles[i], "", FORMAT, content_hash(built.blob)),
-                    built.box,
-                    built.blob,
-                    crossing,
-                )
+                name = f"{self.key}:{numbers[i]}"
+                doubtful = [(code, {"object": name, **fields}) for code, fields in built.problems]
+                body = Representation(roles[i], "", FORMAT, content_hash(built.blob))
+                out[i] = _Made((body,), built.box, built.blob, doubtful)
 
     def _build(self, objects: Sequence[Sequence[Patch]]) -> list[Built | PlaceError]:
         """Build; where coordinates have no place, find out whose."""
@@ -253,17 +266,18 @@ class Reader:
             return [*self._build(objects[:half]), *self._build(objects[half:])]
 
     def _placed(
-        self, points: Any, numbers: Sequence[int], shapes: Any, ground: F64, height: F64, measures: Mapping[str, F64],
-        out: dict[int, tuple[Representation, Box3, bytes, Sequence[Any]]], faults: dict[int, Rejected],
+        self, points: Any, numbers: Sequence[int], shapes: Any, level: F64, height: F64, measures: Mapping[str, F64], out: dict[int, _Made],
+        faults: dict[int, Rejected],
     ) -> None:  # fmt: skip
-        """Points: a model at each; of several points in one record, at the first."""
+        """Points: a model at each."""
         if not len(points):
             return
-        first = shapely.get_geometry(shapes[points], 0)
-        xyz = np.column_stack([shapely.get_x(first), shapely.get_y(first), ground[points]])
+        xyz, of_point = shapely.get_coordinates(shapes[points], include_z=True, return_index=True)
+        row = points[of_point]
+        xyz[:, 2] = np.where(np.isfinite(level[row]), level[row], np.nan_to_num(xyz[:, 2]))
         name, blob, format_name, size, radius = self._model()
         content = content_hash(blob)
-        for i, at, where in zip(points.tolist(), self._geographic(xyz), xyz.tolist(), strict=True):
+        for i, at, where in zip(row.tolist(), self._geographic(xyz), xyz.tolist(), strict=True):
             if at is None:
                 faults[i] = self.rejected(numbers[i], "vector.no-place", reason=f"{where[0]}, {where[1]}.")
                 continue
@@ -277,12 +291,11 @@ class Reader:
                 properties["heading"] = turned % 360
             if factor != 1.0:
                 properties["scale"] = factor
-            out[i] = (
-                Representation("model", "", format_name, content, properties),
-                _around(at, radius * factor, size * factor),
-                blob,
-                [],
-            )
+            placed: tuple[Representation, ...] = (Representation("model", "", format_name, content, properties),)
+            box = _around(at, radius * factor, size * factor)
+            if i in out:
+                placed, box = out[i].representations + placed, _union(out[i].box, box)
+            out[i] = _Made(placed, box, blob)
 
     def _model(self) -> tuple[str, bytes, str, float, float]:
         """Name, blob, format, height and radius of the layer's model."""
@@ -315,23 +328,18 @@ class Reader:
             half = len(xyz) // 2
             return [*self._geographic(xyz[:half]), *self._geographic(xyz[half:])]
 
-    def _scale(self, shapes: Any, good: Any) -> tuple[float, F64]:
-        """Metres per native unit: of heights, and float64[n, 3] at the first point of each geometry."""
-        scale = np.ones((len(shapes), 3))
-        at, owner = shapely.get_coordinates(shapes[good], include_z=True, return_index=True)
-        first = np.searchsorted(owner, np.arange(len(good)))
-        at = np.nan_to_num(at[first])
+    def _scale(self, shapes: Any) -> F64:
+        """float64[n, 3]: metres per native unit at the first point of each geometry."""
+        at, owner = shapely.get_coordinates(shapes, include_z=True, return_index=True)
+        at = np.nan_to_num(at[np.searchsorted(owner, np.arange(len(shapes)))])
         steps = np.diag([1e-3, 1e-3, 1.0])
-        place = self.context.place
         try:
-            here = place.to_ecef(at)
-            for axis in range(3):
-                moved = place.to_ecef(at + steps[axis]) - here
-                scale[good, axis] = np.linalg.norm(moved, axis=1) / steps[axis, axis]
+            here = self.context.place.to_ecef(at)
+            moved = [self.context.place.to_ecef(at + step) - here for step in steps]
         except PlaceError:
-            return 1.0, scale
-        vertical = float(scale[good[0], 2])
-        return (1.0 if abs(vertical - 1) < 1e-6 else vertical), scale
+            return np.ones((len(shapes), 3))  # those without a place are found out when they are built
+        scale: F64 = np.column_stack([np.linalg.norm(m, axis=1) for m in moved]) / steps.diagonal()
+        return np.where(np.abs(scale - 1) < 1e-9, 1.0, scale)
 
     def _measure(self, value: Value | None, columns: Mapping[str, list[Any]], count: int) -> F64:
         """float64[n]: numbers in metres, NaN where there is none."""
@@ -413,6 +421,11 @@ def _around(at: Sequence[float], radius: float, height: float) -> Box3:
     east = north / max(0.01, float(np.cos(np.radians(lat))))
     west, last = ((v + 180) % 360 - 180 for v in (lon - east, lon + east))
     return west, max(-90.0, lat - north), h - 0.2, last, min(90.0, lat + north), h + height
+
+
+def _within(a: Box3, b: Box3) -> bool:
+    """Whether a box lies in another; said only of boxes that do not cross the antimeridian."""
+    return b[0] <= a[0] <= a[3] <= b[3] and b[1] <= a[1] and a[4] <= b[4] and b[2] <= a[2] and a[5] <= b[5]
 
 
 def _union(a: Box3, b: Box3) -> Box3:

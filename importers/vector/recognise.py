@@ -60,7 +60,7 @@ NAME = ("name", "title", "名称", "建筑名称", "建筑物名称", "道路名
 HEADING = ("heading", "angle", "rotation", "方位角", "旋转角")
 X = ("x", "lon", "lng", "long", "longitude", "east", "easting", "经度", "东坐标", "横坐标", "xcoord", "pointx")
 Y = ("y", "lat", "latitude", "north", "northing", "纬度", "北坐标", "纵坐标", "ycoord", "pointy")
-Z = ("z", "h", "elevation", "height", "alt", "altitude", "高程", "大地高", "zcoord", "pointz")
+Z = ("z", "elevation", "alt", "altitude", "高程", "大地高", "zcoord", "pointz")
 _WKT = ("wkt", "geom", "geometry", "thegeom", "shape", "geometrywkt")
 
 _CLASSES = (

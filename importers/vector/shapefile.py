@@ -23,7 +23,7 @@ SIDES = (".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qpj", ".qmd",
 """What may lie next to a ``.shp`` and belongs to it."""
 _READ = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 _TYPES = {0: "null", 1: "point", 3: "line", 5: "polygon", 8: "point", 31: "multipatch"}
-_SAMPLE = 1 << 18
+_SAMPLE = 1 << 16
 _TEXT = b"CMD"
 """Types of dBASE fields whose bytes are text, dates among them."""
 

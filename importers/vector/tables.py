@@ -55,7 +55,7 @@ class Columns:
 def columns_of(names: Sequence[str], said: Mapping[str, str] | None = None) -> Columns:
     """The columns that are named, or that have a usual name (``x``, ``lon``, ``经度``, ``东坐标``, ``wkt``, …)."""
     if said:
-        return Columns(**said)
+        return Columns(**{what: name if name in names else "" for what, name in said.items()})
     wkt = wkt_column(names)
     return Columns(wkt=wkt) if wkt else Columns(recognise(names, X), recognise(names, Y), recognise(names, Z))
 

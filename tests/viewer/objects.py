@@ -20,7 +20,7 @@ HOUSES = [
     ("Gymnasium", 60, 50, 40, 18),
 ]
 """Name, east, north, half size and height in metres from the sample's place."""
-TREES = [(-5.0 + 14 * (i % 3), 12.0 * (i // 3) - 20) for i in range(9)]
+TREES = [(-22.0 + 10 * (i % 3), 14.0 * (i // 3) - 10) for i in range(9)]
 CLASSES = {
     "building.house": {"id": "building.house", "en": "Building", "zh": "房屋建筑"},
     "vegetation.tree": {"id": "vegetation.tree", "en": "Tree", "zh": "树木"},
@@ -46,7 +46,7 @@ def write(folder: Path) -> None:
     fine = {**box, "geometricError": 0, "content": {"uri": "fine.glb"}}
     root = {
         **box,
-        "geometricError": 8,
+        "geometricError": 16,
         "transform": sample.east_north_up(),
         "content": {"uri": "coarse.glb"},
         "children": [fine],

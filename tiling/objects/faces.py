@@ -166,6 +166,7 @@ def _primitive(
     vertex = corners[first]
     streams = [stored(vertex)]
     if uv is None:
+        writer.extension("KHR_mesh_quantization", required=True)
         streams.append(Stream("NORMAL", np.ascontiguousarray(normals[first // 3].T), normalized=True))
     else:
         streams.append(Stream("TEXCOORD_0", np.ascontiguousarray(uv[first].T), normalized=uv.dtype == np.uint16))

@@ -144,13 +144,15 @@ def _truth(shapes: Shapes, owners: I64, frame: Frame) -> _Truth:
 def _prisms(truth: _Truth) -> _Prisms:
     x, y, z = truth.xyz.T
     a, b, c = (truth.xyz[truth.triangles[:, k]] for k in range(3))
-    # Directions that differ by a quarter turn are one, so their fourth powers add up.
+    projected, upward, area = _areas(truth)
+    # Directions that differ by a quarter turn are one, so their fourth powers add up; in walls, not across roofs.
+    steep = (1 - np.divide(projected, area, out=np.ones_like(area), where=area > 0)) ** 2 + 1e-6
     along = np.zeros(len(a), np.complex128)
     for p, q in ((a, b), (b, c), (c, a)):
         edge = (q[:, 0] - p[:, 0]) + 1j * (q[:, 1] - p[:, 1])
         length = np.abs(edge)
         unit = np.divide(edge, length, out=np.zeros_like(edge), where=length > 0)
-        along += length * unit**4
+        along += length * steep * unit**4
     base = np.angle(np.add.reduceat(along, truth.triangle_starts)) / 4
     best: F64 = np.full(len(base), np.inf)
     turn, low, high = np.zeros(len(base)), np.zeros((len(base), 2)), np.zeros((len(base), 2))
@@ -160,12 +162,11 @@ def _prisms(truth: _Truth) -> _Prisms:
         sides = (x * cos + y * sin, y * cos - x * sin)
         least = np.column_stack([np.minimum.reduceat(side, truth.vertex_starts) for side in sides])
         most = np.column_stack([np.maximum.reduceat(side, truth.vertex_starts) for side in sides])
-        area = np.prod(most - least + 1e-3, axis=1)
-        better = area < best * (1 - 1e-9)
-        best[better], turn[better], low[better], high[better] = area[better], angle[better], least[better], most[better]
+        size = np.prod(most - least + 1e-3, axis=1)
+        better = size < best * (1 - 1e-9)
+        best[better], turn[better], low[better], high[better] = size[better], angle[better], least[better], most[better]
     floor = np.minimum.reduceat(z, truth.vertex_starts)
     ridge = np.maximum.reduceat(z, truth.vertex_starts)
-    projected, upward, _ = _areas(truth)
     weight = projected * upward
     roof = np.add.reduceat(weight, truth.triangle_starts)
     mean = np.add.reduceat(weight * (a[:, 2] + b[:, 2] + c[:, 2]) / 3, truth.triangle_starts)

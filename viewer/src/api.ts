@@ -2,7 +2,9 @@
 
 export type Language = "zh" | "en";
 export type Localized = Readonly<Record<Language, string>>;
-export type Kind = "meshes" | "points" | "objects" | "terrain" | "volume" | "grid";
+export const KINDS = ["meshes", "points", "objects", "tiles", "terrain", "volume", "grid", "other"] as const;
+/** `tiles`: a tileset of others, served as it is; `other`: what this viewer has no word for. */
+export type Kind = (typeof KINDS)[number];
 
 /** Degrees and metres above the ellipsoid: west, south, lowest, east, north, highest. */
 export type Box = readonly [number, number, number, number, number, number];
@@ -75,7 +77,7 @@ interface CollectionJson {
   description?: string;
   extent?: { spatial?: { bbox?: number[][] } };
   tim: {
-    kind: Kind;
+    kind: string;
     private?: boolean;
     snapshot?: Snapshot | null;
     attributes?: Attribute[];
@@ -90,7 +92,7 @@ export async function fetchCollections(key: string): Promise<Collection[]> {
     id: item.id,
     title: item.title ?? item.id,
     description: item.description ?? "",
-    kind: item.tim.kind,
+    kind: KINDS.find((kind) => kind === item.tim.kind) ?? "other",
     private: item.tim.private ?? false,
     box: toBox(item.extent?.spatial?.bbox?.[0]),
     snapshot: item.tim.snapshot ?? null,

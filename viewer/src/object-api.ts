@@ -47,6 +47,8 @@ export interface SearchResult {
 export interface Coordinates {
   readonly crs: string;
   readonly name: string;
+  /** Codes of what the CRS has to say against this place. */
+  readonly warnings?: readonly string[];
   readonly x: number;
   readonly y: number;
   readonly h: number;
@@ -89,8 +91,10 @@ export function fetchCoordinates(place: readonly [number, number, number], crs: 
   return request(`api/coordinates?${new URLSearchParams({ lon, lat, h, crs, vertical })}`, key);
 }
 
-export async function searchCrs(text: string, key: string): Promise<readonly Crs[]> {
-  return (await request<{ results: Crs[] }>(`api/crs?${new URLSearchParams({ q: text })}`, key)).results;
+/** CRSs by code or name; those made for `near` (longitude, latitude) first. */
+export async function searchCrs(text: string, near: readonly [number, number] | null, key: string): Promise<readonly Crs[]> {
+  const place = near ? { lon: String(near[0]), lat: String(near[1]) } : {};
+  return (await request<{ results: Crs[] }>(`api/crs?${new URLSearchParams({ q: text, ...place })}`, key)).results;
 }
 
 export function placeModel(model: Placement, key: string): Promise<{ readonly id: string; readonly dataset: string }> {

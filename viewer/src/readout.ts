@@ -8,6 +8,7 @@ import type { Session } from "./session";
 const INTERVAL_MS = 200;
 
 export class Readout {
+  /** The last the server has told; of an earlier CRS until the cursor moves. */
   coordinates: Coordinates | null = null;
   /** Why there are none. */
   error: unknown = null;
@@ -22,7 +23,6 @@ export class Readout {
   /** The cursor is here, or nowhere. */
   point(place: Place | null): void {
     this.wanted = place;
-    if (!place) this.coordinates = null;
     if (!this.busy) void this.follow();
   }
 
@@ -39,7 +39,7 @@ export class Readout {
   private async ask({ longitude, latitude, height }: Place, crs: string): Promise<void> {
     const { view, key } = this.session;
     try {
-      this.coordinates = await fetchCoordinates([longitude, latitude, height], crs, view.vertical, key);
+      this.coordinates = { ...(await fetchCoordinates([longitude, latitude, height], crs, view.vertical, key)), crs };
       this.error = null;
     } catch (error) {
       this.coordinates = null;

@@ -111,8 +111,10 @@ export class Session implements ReactiveController {
     const before = this.key;
     this.key = key;
     try {
-      const collections = await fetchCollections(key);
-      if (key && !collections.some((collection) => collection.private)) throw new ApiError(401, "viewer.key-opens-nothing", null);
+      const [settings, collections] = await Promise.all([fetchSettings(key), fetchCollections(key)]);
+      const opens = settings.canEdit || collections.some((collection) => collection.private);
+      if (key && !opens) throw new ApiError(401, "viewer.key-opens-nothing", null);
+      this.settings = settings;
       this.collections = collections;
     } catch (error) {
       this.key = before;

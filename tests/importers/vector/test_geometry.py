@@ -97,6 +97,14 @@ def test_height_by_storeys_and_none(tmp_path: Path):
     assert [o.representations[0].role for o in found.objects] == ["body", "footprint", "body"]
 
 
+def test_metres_stay_metres_where_heights_are_in_feet(tmp_path: Path):
+    raised = [shapely.force_3d(s, 100.0) for s in squares(1)]
+    path = write(tmp_path / "building.shp", raised, {"Height": [10.0]})
+    (one,) = take(path, PlaceOptions(vertical="ellipsoid,us-ft")).objects
+    assert one.box[2] == pytest.approx(100 * 1200 / 3937)
+    assert one.box[5] - one.box[2] == pytest.approx(10.0)
+
+
 def test_height_of_the_geometry_is_the_base(tmp_path: Path):
     raised = [shapely.force_3d(s, 40.0 + i) for i, s in enumerate(squares(2))]
     found = take(write(tmp_path / "building.shp", raised, {"Height": [10.0, 10.0]}))
@@ -198,6 +206,15 @@ def test_trees_share_a_model(tmp_path: Path):
     assert models[0].properties["at"] == pytest.approx([lon, lat, 5.0], abs=1e-8)
     assert found.objects[0].box[0] < lon < found.objects[0].box[3]
     assert found.objects[1].box[5] == pytest.approx(17.0)
+
+
+def test_every_one_of_several_points_stands(tmp_path: Path):
+    several = shapely.MultiPoint([(EAST, NORTH, 1.0), (EAST + 9, NORTH, 2.0), (EAST, NORTH + 9, 3.0)])
+    found = take(write(tmp_path / "路灯.gpkg", [several]))
+    (one,) = found.objects
+    assert [m.properties["at"][2] for m in one.representations] == [1.0, 2.0, 3.0]
+    assert (one.box[2], one.box[5]) == pytest.approx((0.8, 11.0))
+    assert len(found.blobs) == 1
 
 
 @pytest.mark.parametrize("name", ["tree", "lamp", "well", "box"])

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
 
+from importers.plan import Options, Plan, make_plan
+from importers.run import run_import
 from importers.vector import recognise
-from importers.vector.mapping import MappingFile, rule_of
+from importers.vector.mapping import rule_of
 from tests.importers.vector.fixtures import EAST, NORTH, squares, take, write
 from tim.errors import SourceError, UsageError
 from tim.model import Code, Stage, content_hash
+from tim.place.resolve import PlaceOptions
+from tim.workspace import Workspace
 
 HOUSES = {
     "bh": ["A1", "A2", "A3"], "yt": ["住宅", "商业", "厂房"], "gd": [1200.0, 900.0, 300.0], "dm": ["0701", "0901", None],
@@ -138,11 +143,18 @@ def test_shapes(tmp_path: Path, shape: str):
     assert (one.box[5] == 10.0) == (shape == "extrude")
 
 
-def test_columns_named_in_a_mapping(tmp_path: Path):
-    path = tmp_path / "a.csv"
-    path.write_text(f"x,y,px,py\n1,2,{EAST},{NORTH}\n", encoding="utf-8")
-    node = MappingFile(Path(mapping(tmp_path, "layers:\n  - {x: px, y: py}\n")))
-    assert node.geometry("a") == {"x": "px", "y": "py", "z": "", "wkt": ""}
+@pytest.mark.parametrize("written", [False, True])
+def test_columns_named_in_a_mapping(tmp_path: Path, written: bool):
+    path = tmp_path / "点.csv"
+    path.write_text(f"甲,乙,丙\n{EAST},{NORTH},a\n{EAST + 5},{NORTH},b\n", encoding="gb18030")
+    said = mapping(tmp_path, "layers:\n  - {x: 甲, y: 乙, name: 丙}\n")
+    options = Options(dataset="d", place=PlaceOptions(crs="EPSG:4547", vertical="ellipsoid"))
+    assert [d.probe.fatal for d in make_plan([path], options).deliveries] == [True]
+    plan = make_plan([path], replace(options, settings={"mapping": said, "encoding": "GBK"}))
+    assert [(d.probe.fatal, d.probe.low, d.probe.count) for d in plan.deliveries] == [(False, (EAST, NORTH, 0.0), 2)]
+    report = run_import(Workspace.create(tmp_path / "work"), Plan.from_yaml(plan.to_yaml()) if written else plan)
+    assert report.datasets[0].objects["created"] == 2
+    assert not report.rejected
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,30 @@ def test_a_huge_record_is_refused_unread(tmp_path: Path):
     assert len(found.objects) == 1
 
 
+def test_deleted_rows_are_counted(tmp_path: Path):
+    path = write(tmp_path / "a.shp", squares(3), {"name": NAMES})
+    table = bytearray(path.with_suffix(".dbf").read_bytes())
+    start, record = struct.unpack_from("<HH", table, 8)
+    table[start + record] = ord("*")
+    path.with_suffix(".dbf").write_bytes(table)
+    found = take(path)
+    assert [(r.where, r.code) for r in found.rejected] == [("a.shp:2", "vector.record-deleted")]
+    assert len(found.objects) == 2
+
+
+@pytest.mark.parametrize("box", [(np.nan,) * 4, (np.inf, 0, 0, 0), (0, 0, 0, 0), (5e5, 3.4e6, 4e5, 3.3e6)])
+def test_an_extent_that_lies_is_refused_or_put_right(tmp_path: Path, box: tuple[float, ...]):
+    path = write(tmp_path / "a.shp", squares(3))
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<4d", data, 36, *box)
+    path.write_bytes(data)
+    (found,) = probe(path, "a.shp")
+    assert found.low is not None
+    assert found.high is not None
+    assert len(Given(found).objects) == 3
+    assert found.low[:2] == (EAST, NORTH)
+
+
 def test_no_records(tmp_path: Path):
     (found,) = probe(write(tmp_path / "a.shp", []), "a.shp")
     assert found.fatal

@@ -12,6 +12,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+import importers.vector
 from importers.plan import Options, Plan, make_plan
 from importers.run import run_import
 from importers.vector import probe, tables
@@ -51,6 +52,14 @@ def test_rows_that_do_not_fit_are_named(tmp_path: Path):
         ("wells.csv:4", "vector.no-coordinates"), ("wells.csv:5", "vector.bad-row"), ("wells.csv:8", "vector.bad-row"),
     ]  # fmt: skip
     assert [o.attributes["名称"] for o in found.objects] == ["一号井", "二号井", "五,号"]
+
+
+def test_a_height_is_no_elevation(tmp_path: Path):
+    path = tmp_path / "trees.csv"
+    path.write_text(f"x,y,height\n{EAST},{NORTH},12\n", encoding="utf-8")
+    (model,) = take(path, PLACED).objects[0].representations
+    assert model.properties["at"][2] == 0.0
+    assert model.properties["scale"] == 2.0
 
 
 def test_wkt_columns(tmp_path: Path):
@@ -124,6 +133,22 @@ def test_geojson_is_told_from_other_json(tmp_path: Path):
     assert probe(tmp_path / "g.geojson", "g.geojson")[0].fatal
 
 
+def test_large_files_are_sampled_to_be_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    points = [shapely.Point(114 + i / 1e4, 30) for i in range(50)]
+    path = write(tmp_path / "a.geojson", points, crs="EPSG:4326")
+    table = tmp_path / "b.csv"
+    table.write_text("\n".join(["lon,lat", *(f"{p.x},{p.y}" for p in points)]), encoding="utf-8")
+    whole = [take(file, PlaceOptions(crs="EPSG:4979")) for file in (path, table)]
+    monkeypatch.setattr(importers.vector, "_MAX_JSON", 100)
+    monkeypatch.setattr(importers.vector, "_SAMPLE_ROWS", 10)
+    for file, full in zip((path, table), whole, strict=True):
+        sampled = take(file, PlaceOptions(crs="EPSG:4979"))
+        assert sampled.probe.count is None
+        assert full.probe.count == 50
+        assert sampled.probe.low == full.probe.low
+        assert sampled.objects == full.objects
+
+
 @pytest.mark.parametrize("suffix", [".gpkg", ".gdb"])
 def test_every_layer_of_a_container(tmp_path: Path, suffix: str):
     path = tmp_path / f"城区{suffix}"
@@ -151,8 +176,41 @@ def test_a_container_through_a_plan(tmp_path: Path):
         report = run_import(workspace, Plan.from_yaml(plan.to_yaml()))
     with workspace.store() as store:
         assert sorted(s.key for s in store.sources("city")) == ["城区.gpkg#宗地", "城区.gpkg#房屋"]
+        layers = [layer for s in store.sources("city") for layer in s.options["layers"]]
+        assert sorted(layers) == ["城区#宗地", "城区#房屋"]
     assert report.datasets[0].objects == {"created": 0, "updated": 0, "unchanged": 5}
     assert report.datasets[0].seq is None
+
+
+def test_what_gdal_refuses_is_found_by_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path / "a.gpkg", squares(40))
+    truth, bad = pyogrio.raw.read, {5, 31}
+
+    def read(*args: object, skip_features: int, max_features: int, **options: object):
+        if bad & set(range(skip_features, skip_features + max_features)):
+            raise pyogrio.errors.FeatureError("broken")
+        return truth(*args, skip_features=skip_features, max_features=max_features, **options)
+
+    monkeypatch.setattr(pyogrio.raw, "read", read)
+    found = take(path)
+    assert [r.where for r in found.rejected] == ["a.gpkg:5", "a.gpkg:31"]
+    assert len(found.objects) == 38
+    bad.update(range(40))
+    monkeypatch.setattr("importers.vector.layers._REFUSALS", 3)
+    found = take(path)
+    assert (len(found.objects), len(found.rejected)) == (0, 40)
+
+
+def test_text_that_breaks_off_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path / "a.geojson", [shapely.Point(114 + i / 1e4, 30) for i in range(200)], crs="EPSG:4326")
+    monkeypatch.setattr(importers.vector, "_MAX_JSON", 100)
+    monkeypatch.setattr(importers.vector, "_SAMPLE_ROWS", 10)
+    path.write_bytes(path.read_bytes()[:-2000])
+    (found,) = probe(path, "a.geojson")
+    if found.fatal:
+        assert [p.code for p in found.problems] == ["vector.unreadable"]
+    else:
+        assert Given(found, PlaceOptions()).rejected
 
 
 def test_attributes_are_json(tmp_path: Path):

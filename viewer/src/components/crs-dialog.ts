@@ -14,6 +14,8 @@ import { controls } from "./theme";
 const GEOID = "egm96";
 const OFFSET = "offset";
 const PAUSE_MS = 250;
+/** Shorter texts name nothing. */
+const SHORTEST = 2;
 
 /** What was chosen; `crs` null: longitude and latitude. */
 export interface CrsChoice {
@@ -154,7 +156,7 @@ export class CrsDialog extends LitElement {
   }
 
   private async ask(text: string): Promise<void> {
-    if (!text) return;
+    if (text.length < SHORTEST) return;
     try {
       this.found = await this.search(text);
       this.failure = null;

@@ -29,6 +29,8 @@ const KIND_ICONS: Readonly<Record<Kind, TemplateResult>> = {
   meshes: icon(svg`<path d="m12 3 8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9"/>`),
   points: icon(svg`<path d="M6 7h.01M11 5h.01M17 7h.01M8 11h.01M13 10h.01M18 12h.01M5 15h.01M10 15h.01M15 16h.01M8 19h.01M13 20h.01M19 18h.01" stroke-width="2.6"/>`),
   objects: icon(svg`<path d="M4 20V9l6-4v15M10 20h10v-9l-10-3M14 14h.01M17 14h.01M14 17h.01M17 17h.01M7 12h.01M7 16h.01"/>`),
+  tiles: icon(svg`<path d="M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z"/>`),
+  other: icon(svg`<path d="M12 3 4 7.5v9L12 21l8-4.5v-9z"/>`),
   terrain: icon(svg`<path d="m3 18 6-10 4 6 2.5-4L21 18z"/>`),
   volume: icon(svg`<path d="M4 4h16v16H4zM4 9.3h16M4 14.7h16M9.3 4v16M14.7 4v16"/>`),
   grid: icon(svg`<path d="M4 4h16v16H4zM4 12h16M12 4v16"/>`),

@@ -69,7 +69,8 @@ export class InfoPanel extends LitElement {
         font-weight: 500;
       }
       dl {
-        grid-template-columns: minmax(96px, max-content) minmax(0, 1fr);
+        grid-template-columns: minmax(80px, 2fr) minmax(0, 3fr);
+        gap: 4px 12px;
       }
       .copy {
         margin-top: 12px;

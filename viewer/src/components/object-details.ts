@@ -111,7 +111,7 @@ export class ObjectDetails extends LitElement {
             <ul>${sources.map(({ key, format, title }) => html`<li>${title || key}<small>${format} · ${key}</small></li>`)}</ul>`
         : nothing}
       <h3>${t("object.identity")}</h3>
-      <code>${object.id}</code> <span class="muted">· ${t("object.version", { version: object.version })}</span>
+      <code>${object.id}</code><small>${t("object.version", { version: object.version })}</small>
       ${this.removable ? this.removal() : nothing}
     `;
   }

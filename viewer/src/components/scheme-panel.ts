@@ -42,11 +42,23 @@ export class SchemePanel extends LitElement {
       input[type="file"] {
         font-size: 12px;
       }
+      ::file-selector-button {
+        height: 28px;
+        margin-right: 8px;
+        padding: 0 10px;
+        border: 1px solid var(--line);
+        border-radius: 6px;
+        background: var(--raised);
+        color: var(--text);
+        font: inherit;
+        cursor: pointer;
+      }
       .slider span {
         display: flex;
         justify-content: space-between;
       }
-      output {
+      b {
+        font-weight: 400;
         color: var(--text);
         font-variant-numeric: tabular-nums;
       }
@@ -72,10 +84,10 @@ export class SchemePanel extends LitElement {
         <p class=${place ? "" : "muted"} role="status">
           ${place ? `${place.longitude.toFixed(6)}°, ${place.latitude.toFixed(6)}°, ${formatNumber(place.height, language, 2)} m` : t("scheme.hint")}
         </p>
-        <label class="slider"><span>${t("scheme.heading")}<output>${heading}°</output></span>
+        <label class="slider"><span>${t("scheme.heading")}<b>${heading}°</b></span>
           <input type="range" min="0" max="359" step="1" .value=${String(heading)} @input=${this.slid((value) => ({ heading: value }))} />
         </label>
-        <label class="slider"><span>${t("scheme.scale")}<output>× ${formatNumber(scale, language, 2)}</output></span>
+        <label class="slider"><span>${t("scheme.scale")}<b>× ${formatNumber(scale, language, 2)}</b></span>
           <input type="range" min="-2" max="2" step="0.05" aria-valuetext="× ${scale.toFixed(2)}" .value=${String(Math.log10(scale))}
             @input=${this.slid((power) => ({ scale: Number((10 ** power).toPrecision(4)) }))} />
         </label>

@@ -30,7 +30,7 @@ export class SearchBox extends LitElement {
       :host {
         position: relative;
         display: block;
-        flex: 0 1 300px;
+        flex: 0 4 300px;
         min-width: 96px;
       }
       svg {

@@ -4,7 +4,7 @@ import { LitElement, css, html, nothing } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import { styleMap } from "lit/directives/style-map.js";
 import type { Language } from "../api";
-import { formatAngle, formatMetres, formatNumber, roundLength } from "../format";
+import { formatAngle, formatMetres, roundLength } from "../format";
 import type { Translate } from "../i18n";
 import type { Coordinates } from "../object-api";
 import type { Place } from "../scene/pick";
@@ -12,6 +12,8 @@ import { serverText } from "../session";
 import { controls } from "./theme";
 
 const LONGEST_BAR = 120;
+/** What the server says of a place that a CRS is not made for: its numbers are right but of little use. */
+const OUTSIDE: readonly string[] = ["place.outside-area", "place.beyond-area"];
 
 @customElement("tim-status-bar")
 export class StatusBar extends LitElement {
@@ -59,7 +61,7 @@ export class StatusBar extends LitElement {
         background: #d08a1d;
       }
       .position {
-        flex: 1;
+        flex: 1 1 auto;
         overflow: hidden;
         text-overflow: ellipsis;
       }
@@ -85,8 +87,8 @@ export class StatusBar extends LitElement {
         max-width: 40%;
         overflow: hidden;
         text-overflow: ellipsis;
-        flex: 0 1 auto;
-        min-width: 0;
+        flex: 0 9 auto;
+        min-width: 60px;
         display: block;
       }
       .scale {
@@ -116,12 +118,13 @@ export class StatusBar extends LitElement {
       </span>
       <span class="position" aria-label=${t("status.position")} role="group">
         ${cursor
-          ? html`<span>${formatAngle(cursor.longitude, "E", "W")}</span><span>${formatAngle(cursor.latitude, "N", "S")}</span><span>${formatMetres(cursor.height, language)}</span>${this.inCrs()}`
+          ? html`<span>${formatAngle(cursor.longitude, "E", "W")}</span><span>${formatAngle(cursor.latitude, "N", "S")}</span>
+              ${this.crs === null ? html`<span>${formatMetres(cursor.height, language)}</span>` : this.inCrs()}`
           : html`<span class="muted">${t("status.noPosition")}</span>`}
       </span>
       ${this.attribution ? html`<span class="muted">${this.attribution}</span>` : nothing}
       <button class="frame" title=${t("status.chooseCrs")} @click=${() => this.dispatchEvent(new CustomEvent("choose-crs"))}>
-        ${this.crs === null ? t("status.ellipsoid") : (this.coordinates?.name ?? this.crs)}
+        ${this.crs === null ? t("status.ellipsoid") : (this.current?.name ?? this.crs)}
       </button>
       ${length > 0
         ? html`<span class="scale" title=${t("status.scale")}>
@@ -132,16 +135,22 @@ export class StatusBar extends LitElement {
     </footer>`;
   }
 
+  /** What the server said about the CRS that is chosen now. */
+  private get current(): Coordinates | null {
+    return this.coordinates?.crs === this.crs ? this.coordinates : null;
+  }
+
+  /** Surveyors' numbers: millimetres, no separators. */
   private inCrs() {
-    const { t, language, coordinates, failure } = this;
-    if (this.crs === null) return nothing;
+    const { t, language, failure, current: coordinates } = this;
     if (failure) return html`<span class="failure">${serverText(failure)(t, language)}</span>`;
     if (!coordinates) return nothing;
     const { axes, units } = coordinates;
     const values = [coordinates.x, coordinates.y, coordinates.h];
-    return html`<span class="crs">${values.map((value, index) => {
+    const outside = coordinates.warnings?.some((code) => OUTSIDE.includes(code));
+    return html`<span class="crs">${outside ? html`<span class="failure">${t("crs.outside")}</span> ` : nothing}${values.map((value, index) => {
       const unit = units[index] ?? "";
-      return html`<span><i>${axes[index]}</i> ${formatNumber(value, language, unit === "m" ? 3 : 8)}${unit === "m" ? "" : ` ${unit}`}</span>`;
+      return html`<span><i>${axes[index]}</i> ${value.toFixed(unit === "m" ? 3 : 8)}${unit === "m" ? "" : ` ${unit}`}</span> `;
     })}</span>`;
   }
 }

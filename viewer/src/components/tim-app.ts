@@ -234,7 +234,10 @@ export class TimApp extends LitElement {
   }
 
   private readonly findObjects = (text: string) => searchObjects(text, this.session.key);
-  private readonly findCrs = (text: string) => searchCrs(text, this.session.key);
+  private readonly findCrs = (text: string) => {
+    const { view, key } = this.session;
+    return searchCrs(text, view.camera && [view.camera[0], view.camera[1]], key);
+  };
 
   /** The first view without a camera in the link: the object that the link names, else all there is. */
   private begin(): void {

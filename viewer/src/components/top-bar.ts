@@ -43,8 +43,8 @@ export class TopBar extends LitElement {
         stroke: none;
       }
       h1 {
-        flex: 1;
-        min-width: 0;
+        flex: 1 1 auto;
+        min-width: 60px;
         margin: 0;
         overflow: hidden;
         font-size: 16px;
@@ -55,6 +55,7 @@ export class TopBar extends LitElement {
       }
       label {
         display: flex;
+        flex: none;
         align-items: center;
         gap: 8px;
         margin: 0 6px 0 10px;

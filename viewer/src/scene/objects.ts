@@ -1,4 +1,5 @@
-// How objects are drawn. Their tiles carry no normals (flat faces would triple the vertices): each face is shaded by its own slope.
+// How objects are drawn: as Cesium does, but surfaces that should be lit and come without normals (models of others, mostly) would be one
+// flat colour there; each of their faces is shaded by its own slope. Photographs (unlit) stay as they are.
 
 import { CustomShader } from "cesium";
 
@@ -7,7 +8,7 @@ export function objectShader(): CustomShader {
   return new CustomShader({
     fragmentShaderText: `
       void fragmentMain(FragmentInput fsInput, inout czm_modelMaterial material) {
-        #ifndef HAS_NORMALS
+        #if defined(LIGHTING_PBR) && !defined(HAS_NORMALS)
         vec3 place = fsInput.attributes.positionEC;
         vec3 normal = normalize(cross(dFdx(place), dFdy(place)));
         float facing = abs(dot(normal, normalize(czm_lightDirectionEC)));
