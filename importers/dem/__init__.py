@@ -37,8 +37,8 @@ def probe(path: Path, key: str = "") -> list[Probe]:
     if header is None:
         return []
     found = FoundCrs(header.crs, header.vertical, where=key)
-    problems = [Rejected(key, "dem.needs-raster", {"file": key})] * header.opaque
-    problems.append(Rejected(key, "dem.not-imported", {"file": key}))
+    problems = [Rejected(key, "dem.not-imported", {"file": key})]
+    problems += [Rejected(key, "dem.needs-raster", {"file": key})] * header.opaque
     low = high = None
     if header.extent is not None:
         west, south, east, north = header.extent
