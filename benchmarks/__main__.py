@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("points", "oblique", "http")
+NAMES = ("points", "oblique", "http", "inventory")
 
 if __name__ == "__main__":
     codes = [

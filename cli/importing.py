@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.output import DEFAULT_WORKSPACE, Json, Quiet, Workspace, emit, outcome, say, table, tell_problems
+from cli.output import DEFAULT_WORKSPACE, SHOWN, Json, Quiet, Workspace, emit, outcome, say, table, tell_problems
 from cli.text import number, size, tr
 
 if TYPE_CHECKING:
     from importers.plan import Options, Plan
-    from importers.run import ImportReport
+    from importers.run import DatasetImport, ImportReport
 
 Crs = Annotated[
     str | None,
     typer.Option(
         "--crs",
         help=tr(
-            "EPSG:n, EPSG:n+m, ENU:lat,lon, WKT, or @file.", "坐标系:EPSG:n、EPSG:n+m、ENU:lat,lon、WKT 或 @文件。"
+            "EPSG:n, EPSG:n+m, ENU:lat,lon, WKT, @file, @site.toml#name, or @points.csv (control points).",
+            "坐标系:EPSG:n、EPSG:n+m、ENU:lat,lon、WKT、@文件、@site.toml#名称,或 @points.csv(控制点)。",
         ),
     ),
 ]
@@ -28,14 +29,20 @@ Vertical = Annotated[
     str | None,
     typer.Option(
         "--vertical",
-        help=tr("ellipsoid, egm96, +12.3m, or grid:FILE.", "高程基准:ellipsoid、egm96、+12.3m 或 grid:文件。"),
+        help=tr(
+            "ellipsoid, egm96, +12.3m, grid:FILE, or grid:FILE,-0.029m (an offset to the grid's datum, e.g. 1956 to 1985).",
+            "高程基准:ellipsoid、egm96、+12.3m、grid:文件,或 grid:文件,-0.029m(先加改正到格网的高程基准,如 1956 到 1985)。",
+        ),
     ),
 ]
 Datum = Annotated[
     str | None,
     typer.Option(
         "--datum",
-        help=tr("PROJ operation to WGS 84, where the datum needs one.", "到 WGS 84 的 PROJ 转换(基准不等价时必需)。"),
+        help=tr(
+            "PROJ operation to WGS 84, where the datum needs one; @site.toml#name for named parameters.",
+            "到 WGS 84 的 PROJ 转换(基准不等价时必需);@site.toml#名称 引用已命名的参数。",
+        ),
     ),
 ]
 Override = Annotated[
@@ -49,7 +56,43 @@ Override = Annotated[
     ),
 ]
 Kinds = Annotated[
-    str | None, typer.Option("--as", help=tr("Only this kind: points, meshes.", "只导入此类数据:points、meshes。"))
+    str | None,
+    typer.Option(
+        "--as",
+        help=tr("Only this kind: points, meshes, objects, grid.", "只导入此类数据:points、meshes、objects、grid。"),
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key", help=tr("Field with the lasting key of each object.", "存放对象唯一键的字段(再次交付时据此识别)。")
+    ),
+]
+Mapping_ = Annotated[
+    Path | None,
+    typer.Option("--mapping", help=tr("File that says which field means what.", "字段映射文件。")),
+]
+Layer = Annotated[str | None, typer.Option("--layer", help=tr("Layer of the objects.", "对象所属图层。"))]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help=tr("Encoding of texts, e.g. gbk.", "文本编码,如 gbk。"))
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        help=tr("Where a model without place stands: lon,lat,height.", "无坐标模型的放置点:经度,纬度,椭球高。"),
+    ),
+]
+Heading = Annotated[
+    float | None, typer.Option("--heading", help=tr("Degrees clockwise from north.", "方位角,自北顺时针(度)。"))
+]
+Scale = Annotated[float | None, typer.Option("--scale", help=tr("Factor of a placed model.", "放置模型的缩放系数。"))]
+Scenario = Annotated[
+    str | None, typer.Option("--scenario", help=tr("Scenario the objects belong to.", "对象所属的方案。"))
+]
+StageOption = Annotated[
+    str | None,
+    typer.Option("--stage", help=tr("Stage, e.g. planned, as-built.", "所处阶段,如 planned、as-built。")),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=tr("Replace what is there.", "覆盖已有输出。"))]
 Workers = Annotated[
@@ -108,6 +151,33 @@ def import_(
         str | None, typer.Option("--dataset", help=tr("Dataset name (ASCII).", "数据集名称(ASCII)。"))
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help=tr("Title people see.", "显示标题。"))] = None,
+    key: Key = None,
+    mapping: Mapping_ = None,
+    layer: Layer = None,
+    encoding: Encoding = None,
+    at: At = None,
+    heading: Heading = None,
+    scale: Scale = None,
+    scenario: Scenario = None,
+    stage: StageOption = None,
+    retire_absent: Annotated[
+        bool,
+        typer.Option(
+            "--retire-absent",
+            help=tr("End objects that their layer no longer has.", "停用图层中已不再交付的对象。"),
+        ),
+    ] = False,
+    valid_to: Annotated[
+        str | None,
+        typer.Option(
+            "--valid-to",
+            help=tr("With --retire-absent: when they ended; today.", "与 --retire-absent 同用:停用日期,缺省为今天。"),
+        ),
+    ] = None,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help=tr("Only say what would change.", "只比较会有哪些变化,不导入。")),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help=tr("Only say what would be done.", "只列出清单,不导入。"))
     ] = False,
@@ -115,30 +185,44 @@ def import_(
         Path | None,
         typer.Option("--plan", help=tr("With --dry-run: write the plan here.", "与 --dry-run 同用:把计划写到此文件。")),
     ] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", help=tr("With --dry-run: write the inventory here.", "与 --dry-run 同用:把清单写到此文件。")
+        ),
+    ] = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
     """Import into the workspace."""
+    from importers.page import write_page
     from importers.plan import make_plan
-    from importers.run import run_import
+    from importers.run import diff_import, run_import, today
+    from tim.errors import UsageError
     from tim.workspace import Workspace as Folder
 
+    if valid_to is not None and not retire_absent:
+        raise UsageError("cli.valid-to-alone")
     folder = None if dry_run and not (Path(workspace) / "workspace.json").exists() else Folder.open(Path(workspace))
     if folder is not None and not dry_run:
         folder.require_writable()
+    settings = settings_for(key, mapping, layer, encoding, at, heading, scale, scenario, stage)
     options = options_for(
-        crs, vertical, datum, override_vertical, kind, dataset, title, folder.defaults if folder else {}
+        crs, vertical, datum, override_vertical, kind, dataset, title, folder.defaults if folder else {}, settings
     )
     plan = read_plan(sources[0], options) if is_plan(sources) else make_plan(sources, options)
     if dry_run or folder is None:
-        return show_plan(plan, plan_file, json=json)
-    report = run_import(folder, plan, None if quiet or json else lambda d, n, of: say(f"[{n}/{of}] {d.probe.uri}"))
-    return tell(report, json=json)
+        return show_plan(plan, plan_file, csv_file, json=json)
+    listen = None if quiet or json else lambda d, n, of: say(f"[{n}/{of}] {d.probe.uri}")
+    if diff:
+        return tell(diff_import(folder, plan, listen), json=json)
+    report = run_import(folder, plan, listen, retire=(valid_to or today()) if retire_absent else None)
+    return tell(report, write_page(folder, report), json=json)
 
 
 def options_for(
     crs: str | None, vertical: str | None, datum: str | None, override: bool, kind: str | None, dataset: str | None, title: str | None,
-    defaults: Mapping[str, Any],
+    defaults: Mapping[str, Any], settings: Mapping[str, Any],
 ) -> Options:  # fmt: skip
     """What the flags say, as the record that plans are made from. Raises UsageError for an unknown kind."""
     from typing import cast, get_args
@@ -151,9 +235,35 @@ def options_for(
     if kind is not None and kind not in get_args(Kind):
         raise UsageError("cli.unknown-kind", kind=kind, known=", ".join(get_args(Kind)))
     return Options(
-        dataset, title, cast("Kind | None", kind), PlaceOptions(crs, vertical, datum, override),
+        dataset, title, cast("Kind | None", kind), PlaceOptions(crs, vertical, datum, override), settings=settings,
         defaults=PlaceOptions(crs=defaults.get("crs"), vertical=defaults.get("vertical")),
     )  # fmt: skip
+
+
+def settings_for(
+    key: str | None, mapping: Path | None, layer: str | None, encoding: str | None, at: str | None, heading: float | None, scale: float | None,
+    scenario: str | None, stage: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    """How to read the sources, as a plan has it: only what was said, paths absolute. Raises UsageError for a stage or a position that is none."""
+    from tim.errors import UsageError
+    from tim.model import Stage
+
+    if stage is not None and stage not in list(Stage):
+        raise UsageError("cli.unknown-stage", stage=stage, known=", ".join(Stage))
+    position: list[float] | None = None
+    if at is not None:
+        try:
+            lon, lat, *height = (float(part) for part in at.split(","))
+        except ValueError:
+            raise UsageError("cli.bad-position", at=at) from None
+        if not (abs(lon) <= 180 and abs(lat) <= 90 and len(height) <= 1):
+            raise UsageError("cli.bad-position", at=at)
+        position = [lon, lat, *(height or [0.0])]
+    said = {
+        "key": key, "mapping": None if mapping is None else str(mapping.resolve()), "layer": layer, "encoding": encoding, "at": position,
+        "heading": heading, "scale": scale, "scenario": scenario, "stage": stage,
+    }  # fmt: skip
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def is_plan(sources: list[Path]) -> bool:
@@ -173,20 +283,32 @@ def read_plan(path: Path, options: Options) -> Plan:
     return Plan.from_yaml(text, str(path), options.defaults)
 
 
-def show_plan(plan: Plan, file: Path | None, *, json: bool) -> int:
-    """Print the inventory, and write it where asked."""
+def show_plan(plan: Plan, file: Path | None, csv_file: Path | None, *, json: bool) -> int:
+    """Print the inventory, sheets of one folder together, and write it where asked."""
+    from importers.inventory import groups, to_csv
+
     if file is not None:
         file.write_text(plan.to_yaml(), encoding="utf-8")
+    if csv_file is not None:
+        csv_file.write_text(to_csv(plan), encoding="utf-8", newline="")
     if json:
         emit(plan.record())
         return 0
+    found = groups(plan)
+    rows: list[tuple[object, ...]] = [
+        (g.name, g.kind, g.format, g.dataset, number(len(g.deliveries)), number(g.files), size(g.size), number(g.count), g.crs[:40],
+         f"{g.seconds:.0f} s", size(g.disk), g.problems or None) for g in found
+    ]  # fmt: skip
+    if len(plan.deliveries) > 1:
+        total = plan.deliveries
+        rows.append((tr("all", "合计"), None, None, None, number(len(total)), number(sum(g.files for g in found)), size(sum(g.size for g in found)),
+                     number(sum(g.count or 0 for g in found) or None), None, f"{sum(g.seconds for g in found):.0f} s",
+                     size(sum(g.disk for g in found)), sum(g.problems for g in found) or None))  # fmt: skip
     table(
         tr("Inventory", "清单"),
-        [tr("source", "数据源"), tr("kind", "类型"), tr("dataset", "数据集"), tr("files", "文件"), tr("size", "大小"), tr("count", "数量"),
-         "CRS", tr("time", "时间"), tr("disk", "磁盘"), tr("problems", "问题")],
-        [(d.probe.key or d.probe.uri, d.probe.kind, d.dataset, number(d.probe.files), size(d.probe.size), number(d.probe.count),
-          (d.place.crs or d.probe.found.horizontal or "?").split("\n")[0][:40], f"{d.estimate.seconds:.0f} s", size(d.estimate.disk),
-          len(d.probe.problems) or None) for d in plan.deliveries],
+        [tr("source", "数据源"), tr("kind", "类型"), tr("format", "格式"), tr("dataset", "数据集"), tr("deliveries", "交付数"), tr("files", "文件"),
+         tr("size", "大小"), tr("count", "数量"), "CRS", tr("time", "时间"), tr("disk", "磁盘"), tr("problems", "问题")],
+        rows,
     )  # fmt: skip
     tell_problems(
         [(p.code, p.fields) for p in [*(p for d in plan.deliveries for p in d.probe.problems), *plan.left_out]]
@@ -196,17 +318,19 @@ def show_plan(plan: Plan, file: Path | None, *, json: bool) -> int:
     return 0
 
 
-def tell(report: ImportReport, *, json: bool) -> int:
-    """What an import did; the exit code."""
+def tell(report: ImportReport, page: Path | None = None, *, json: bool) -> int:
+    """What an import did, or would do where it wrote no page; the exit code."""
     problems = [(rejected.code, rejected.fields) for rejected in report.rejected]
     if json:
-        emit(report.record())
+        emit(report.record() | {"page": str(page) if page else None})
         return outcome(problems)
     language = tr("en", "zh")
     for dataset in report.datasets:
         sources = ", ".join(f"{value} {tr(key, WORDS[key])}" for key, value in dataset.sources.items() if value)
         say(f"{dataset.dataset}: {tr('sources', '数据源')} {sources or 0}, {number(dataset.count)} {tr('points or vertices', '点或顶点')}"
             if dataset.count else f"{dataset.dataset}: {tr('sources', '数据源')} {sources or 0}")  # fmt: skip
+        if dataset.kind == "objects":
+            tell_objects(dataset)
     warned = set()
     for delivery in report.deliveries:
         for warning in delivery.place.report()["warnings"]:
@@ -214,12 +338,36 @@ def tell(report: ImportReport, *, json: bool) -> int:
                 warned.add(text)
                 say(f"{tr('warning', '警告')} [{warning['code']}] {text}")
     tell_problems(problems)
-    if report.datasets:
+    if page is not None:
+        say(tr(f"report: {page}", f"导入报告:{page}"))
         say(tr("next: tim tile", "下一步:tim tile"))
     return outcome(problems)
 
 
-WORDS = {"added": "新增", "changed": "变更", "unchanged": "未变"}
+def tell_objects(dataset: DatasetImport) -> None:
+    """How the objects of a delivery differ from those there were."""
+    counts = {**dataset.objects, "absent": dataset.diff.absent if dataset.diff else 0, "retired": dataset.retired}
+    say("  " + ", ".join(f"{number(value)} {tr(key, WORDS[key])}" for key, value in counts.items() if value))
+    if dataset.diff is None:
+        return
+    if dataset.diff.fields:
+        say(
+            "  "
+            + tr("fields: ", "字段:")
+            + ", ".join(f"{name} {count:,}" for name, count in dataset.diff.fields.items())
+        )
+    for kind, samples in dataset.diff.samples.items():
+        for sample in samples[:SHOWN]:
+            say(
+                f"    {tr(kind, WORDS[kind])} {sample.layer}#{sample.key} {sample.name} {', '.join(sample.fields)}".rstrip()
+            )
+    if dataset.diff.absent > dataset.retired:
+        say("  " + tr("absent objects stay; --retire-absent ends them", "缺失的对象仍保留;--retire-absent 可停用"))
+
+
+WORDS = {
+    "added": "新增", "changed": "变更", "unchanged": "未变", "created": "新增", "updated": "变更", "absent": "缺失", "retired": "停用",
+}  # fmt: skip
 
 
 def convert(
@@ -234,6 +382,16 @@ def convert(
     vertical: Vertical = None,
     datum: Datum = None,
     override_vertical: Override = False,
+    kind: Kinds = None,
+    key: Key = None,
+    mapping: Mapping_ = None,
+    layer: Layer = None,
+    encoding: Encoding = None,
+    at: At = None,
+    heading: Heading = None,
+    scale: Scale = None,
+    scenario: Scenario = None,
+    stage: StageOption = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -246,7 +404,8 @@ def convert(
 
     if len(sources) < 2:
         raise UsageError("cli.no-output", source=str(sources[0]))
-    options = options_for(crs, vertical, datum, override_vertical, None, None, None, {})
+    settings = settings_for(key, mapping, layer, encoding, at, heading, scale, scenario, stage)
+    options = options_for(crs, vertical, datum, override_vertical, kind, None, None, {}, settings)
     with bar(quiet=quiet or json) as listen:
         report = run(sources[:-1], sources[-1], options, workers=workers, progress=listen, overwrite=overwrite)
     problems = [(rejected.code, rejected.fields) for rejected in report.imported.rejected]

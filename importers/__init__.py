@@ -19,6 +19,7 @@ from tim.place.resolve import FoundCrs
 from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
 
 FORMATS: Mapping[str, str] = {
+    "dem": "importers.dem",
     "epanet": "importers.epanet",
     "glb": "importers.glb",
     "ifc": "importers.ifc",
@@ -79,7 +80,11 @@ def layer_of(probe: Probe) -> str:
 
 
 class Importer(Protocol):
-    """What each module of :data:`FORMATS` has."""
+    """What each module of :data:`FORMATS` has.
+
+    It may have ``SUFFIXES`` as well, the lower-case suffixes of the files it knows, and ``FOLDERS = False`` where no folder is a delivery of
+    its: then a walk offers it nothing else, which saves opening files (:func:`offered`).
+    """
 
     def probe(self, path: Path, key: str = "") -> list[Probe]:
         """What of this format lies at ``path``: a file, or a folder that is one delivery. Empty for anything foreign; never raises for it."""
@@ -95,6 +100,15 @@ class Importer(Protocol):
 
         Never asked of kind ``objects``: what was imported is in the store.
         """
+
+
+def offered(format_name: str, path: Path, *, folder: bool) -> bool:
+    """Whether a walk need ask this format what lies at ``path``."""
+    module = importer(format_name)
+    if folder:
+        return bool(getattr(module, "FOLDERS", True))
+    suffixes = getattr(module, "SUFFIXES", None)
+    return suffixes is None or path.suffix.lower() in suffixes
 
 
 def importer(format_name: str) -> Importer:

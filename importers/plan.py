@@ -11,9 +11,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 import numpy as np
@@ -141,25 +142,30 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
     name = slug_of(title) if options.dataset is None else _checked(options.dataset)
     kinds = sorted({p.kind for p in probes})
     deliveries = []
-    place = placed(options.place, options.settings)
     for found in probes:
         slug = name if len(kinds) < 2 else f"{name[: 62 - len(found.kind)]}-{found.kind}"
         problems = list(found.problems)
         try:
             if not found.fatal:
-                place_of(found, place, options.defaults)
+                place_of(found, options.place, options.defaults, options.settings)
         except PlaceError as error:
             problems.append(Rejected(found.key or found.uri, error.code, error.fields))
         deliveries.append(Delivery(
-            _with_problems(found, problems), slug, title if len(kinds) < 2 else f"{title} ({found.kind})", place,
+            replace(found, problems=tuple(problems)), slug, title if len(kinds) < 2 else f"{title} ({found.kind})", options.place,
             estimate(found.format, found.size, found.count), options.settings,
         ))  # fmt: skip
     _check(deliveries, [delivery.probe.uri for delivery in deliveries])
     return Plan(tuple(deliveries), tuple(left_out), options.defaults)
 
 
-def place_of(found: Probe, options: PlaceOptions, defaults: PlaceOptions) -> Place:
-    """Where a delivery lies. ``defaults`` fill what ``options`` leave open, but only where the source cannot be placed without. Raises PlaceError."""
+def place_of(found: Probe, options: PlaceOptions, defaults: PlaceOptions, settings: Mapping[str, Any] = MappingProxyType({})) -> Place:  # fmt: skip
+    """Where a delivery lies. Raises PlaceError.
+
+    ``settings["at"]`` (longitude, latitude, ellipsoidal height) places what has no CRS of its own, in metres east, north and up of there.
+    ``defaults`` fill what is left open, but only where the source cannot be placed without.
+    """
+    if found.found.horizontal is None:
+        options = placed(options, settings)
     if found.low is None or found.high is None:
         raise PlaceError("import.no-extent", where=found.key or found.uri)
     low, high = np.array(found.low), np.array(found.high)
@@ -228,10 +234,6 @@ def _checked(slug: str) -> str:
     if not SLUG.fullmatch(slug):
         raise UsageError("import.bad-slug", slug=slug, suggestion=slug_of(slug))
     return slug
-
-
-def _with_problems(found: Probe, problems: Sequence[Rejected]) -> Probe:
-    return Probe(**{f.name: getattr(found, f.name) for f in fields(found)} | {"problems": tuple(problems)})
 
 
 def _delivery_record(delivery: Delivery) -> dict[str, Any]:

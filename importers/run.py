@@ -1,58 +1,29 @@
-"""``run_import``: do what a plan says, one atomic changeset per dataset.
+"""``run_import``: do what a plan says, one atomic changeset per dataset, one dataset after another.
 
 Bulk data stays where it is; what is written are objects, references to their sources, and the reasons for what was left out.
 """
 
 from __future__ import annotations
 
-import math
-import pickle
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
-from typing import IO, Any
-from uuid import UUID
+from typing import Any
 
-import numpy as np
-
-from importers import ImportContext, Probe, importer, layer_of, settled
-from importers.plan import Delivery, Plan, defaults_of, place_of
-from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
-from tim.model import Blob, Dataset, ObjectRecord, Rejected, dataset_uid
-from tim.place import Box3, Frame, Place
+from importers.done import Done, Stamps
+from importers.plan import Delivery, Plan, defaults_of
+from importers.reading import FINEST, Imported, Reading, fresh
+from importers.redelivery import Diff, compare, uuid_of
+from tim.errors import TimError, UsageError, is_warning
+from tim.model import Blob, Dataset, Rejected, dataset_uid
+from tim.place import Box3, Frame
 from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
-from tim.store import Changeset, ObjectStore, Operation, Put, PutSource
+from tim.store import Applied, Changeset, ObjectStore, Operation, Put, PutSource, Retire
 from tim.workspace import Workspace
-
-FINEST, COARSEST = 2.0**-10, 2.0**-5
-"""Metres: the lattice of a point cloud is no finer and no coarser, whatever its file says."""
-_SPOOL = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What one delivery gave, and where it lies."""
-
-    key: str
-    uri: str
-    dataset: str
-    sources: int
-    place: Place
-
-    def record(self) -> dict[str, Any]:
-        """JSON-able record with the placing report."""
-        return {
-            "key": self.key,
-            "uri": self.uri,
-            "dataset": self.dataset,
-            "sources": self.sources,
-            "place": self.place.report(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +44,17 @@ class DatasetImport:
     count: int
     """Points, or what the sources count."""
     rejected: int
+    diff: Diff | None = None
+    """Against what the dataset had before, where it holds objects and was there."""
+    retired: int = 0
+    """Of the absent objects of :attr:`diff`."""
 
     def record(self) -> dict[str, Any]:
         """JSON-able record."""
         return {
             "dataset": self.dataset, "title": self.title, "kind": self.kind, "made": self.made, "seq": self.seq,
             "sources": dict(self.sources), "objects": dict(self.objects), "count": self.count, "rejected": self.rejected,
+            "diff": self.diff.record() if self.diff else None, "retired": self.retired,
         }  # fmt: skip
 
 
@@ -106,190 +82,218 @@ Listener = Callable[[Delivery, int, int], None]
 """Called with each delivery before it is read, its number from 1, and how many there are."""
 
 
-def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = None) -> ImportReport:
+def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = None, *, retire: str | None = None) -> ImportReport:  # fmt: skip
     """Import all deliveries of a plan. Killed at any moment, each dataset is as before or as after; what is unchanged changes nothing.
+
+    Deliveries that are in the store already and have not changed since are not read again (:mod:`importers.done`). ``retire``: objects that
+    their layer no longer has end at this date (ISO 8601) instead of only being reported.
 
     A delivery that cannot be read or placed is quarantined where others can; where none can, its refusal is raised (SourceError,
     PlaceError). Raises UsageError ``import.kind-differs`` where a dataset exists with another kind.
     """
     began = time.monotonic()
-    if not plan.deliveries:
-        raise UsageError("import.empty-plan")
-    ordered = sorted(plan.deliveries, key=lambda d: (d.dataset, d.probe.key))
-    reads: list[_Reading] = []
-    defaults = defaults_of(workspace) if plan.defaults == PlaceOptions() else plan.defaults
-    with ExitStack() as locks:
-        for slug in sorted({delivery.dataset for delivery in ordered}):
-            locks.enter_context(workspace.lock(f"import-{slug}"))
-        try:
-            number = 0
-            for slug, group in groupby(ordered, key=lambda d: d.dataset):
-                reading = _Reading(slug, dataset_uid(slug, workspace.namespace))
-                reads.append(reading)
-                for delivery in group:
-                    number += 1
-                    if progress is not None:
-                        progress(delivery, number, len(ordered))
-                    reading.take(_fresh(delivery), defaults)
-            refusal = next((reading.refusal for reading in reads if reading.refusal), None)
-            if refusal is not None and not any(reading.deliveries for reading in reads):
-                raise refusal
-            with workspace.store() as store:
-                _check_kinds(store, reads)
-                datasets = [_apply(store, reading) for reading in reads if reading.deliveries]
-        finally:
-            for reading in reads:
-                reading.spool.close()
-        rejected = list(plan.left_out)
-        for number, reading in enumerate(reads):
-            # What belongs to no dataset in particular is kept with the first.
-            lost = [*([] if number else plan.left_out), *reading.rejected]
-            workspace.quarantine.add(reading.dataset, (one for one in lost if not is_warning(one.code)))
+    run = _Run(workspace, plan, progress)
+    done: list[DatasetImport] = []
+    imported: list[Imported] = []
+    rejected = list(plan.left_out)
+    failed: list[Reading] = []
+    with run.locked(), workspace.store() as store:
+        _check_kinds(store, run.ordered)
+        for slug, deliveries in run.datasets():
+            known = run.known(store, slug, deliveries) if retire is None else {}
+            with closing(Reading(slug, dataset_uid(slug, workspace.namespace))) as reading:
+                run.read(reading, deliveries, known)
+                if not reading.deliveries:
+                    rejected += reading.rejected
+                    failed.append(reading)
+                    continue
+                result = _apply(store, reading, retire)
             rejected += reading.rejected
-    imported = [one for reading in reads for one in reading.deliveries]
-    return ImportReport(datasets, imported, rejected, time.monotonic() - began)
+            done.append(result)
+            imported += reading.deliveries
+            # What belongs to no dataset in particular is kept with the first.
+            lost = [*(plan.left_out if len(done) == 1 else []), *reading.rejected]
+            workspace.quarantine.add(slug, (one for one in lost if not is_warning(one.code)))
+            missing = result.diff.absent - result.retired if result.diff else 0
+            Done(workspace, slug).write(store, [] if missing else reading.deliveries, run.stamps(deliveries))
+        refusal = next((reading.refusal for reading in failed if reading.refusal), None)
+        if refusal is not None and not done:
+            raise refusal
+        for reading in failed:
+            workspace.quarantine.add(reading.dataset, (one for one in reading.rejected if not is_warning(one.code)))
+    return ImportReport(done, imported, rejected, time.monotonic() - began)
 
 
-@dataclass(slots=True)
-class _Reading:
-    """What the deliveries of one dataset gave; objects wait in a file, so that their number does not matter."""
-
-    dataset: str
-    uid: UUID
-    title: str = ""
-    kind: str = ""
-    deliveries: list[Imported] = field(default_factory=list)
-    sources: dict[str, SourceRef] = field(default_factory=dict)
-    rejected: list[Rejected] = field(default_factory=list)
-    refusal: TimError | None = None
-    records: int = 0
-    """Objects."""
-    box: Box3 | None = None
-    step: float = COARSEST
-    spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by run_import
-
-    def take(self, delivery: Delivery, defaults: PlaceOptions) -> None:
-        """Read one delivery, or note why not."""
-        self.title, self.kind = self.title or delivery.title, delivery.probe.kind
-        found = delivery.probe
-        problems = {(p.where, p.code): p for p in found.problems}
-        try:
-            if found.fatal:
-                first = found.problems[0]
-                raise CorruptSource(first.code, **first.fields)
-            place = place_of(found, delivery.place, defaults)
-            before = len(self.sources)
-            for item in importer(found.format).read(found, _context(delivery, place, self.uid)):
-                self.keep(item, problems)
-            losses = [problem for problem in problems.values() if not is_warning(problem.code)]
-            if len(self.sources) == before and losses:
-                raise CorruptSource(losses[0].code, **losses[0].fields)
-        except (SourceError, PlaceError) as error:
-            where = found.key or found.uri
-            problems.setdefault((where, error.code), Rejected(where, error.code, error.fields))
-            self.refusal = self.refusal or error
-        else:
-            self.deliveries.append(Imported(found.key, found.uri, self.dataset, len(self.sources) - before, place))
-            self.step = min(self.step, _step(found, place))
-        self.rejected += problems.values()
-
-    def keep(self, item: ObjectRecord | Blob | SourceRef | Rejected, problems: dict[tuple[str, str], Rejected]) -> None:
-        """One record of an importer."""
-        match item:
-            case Rejected():
-                problems.setdefault((item.where, item.code), item)
-            case SourceRef():
-                if item.key in self.sources:
-                    raise UsageError(
-                        "import.key-twice",
-                        dataset=self.dataset,
-                        key=item.key,
-                        first=self.sources[item.key].uri,
-                        second=item.uri,
-                    )
-                self.sources[item.key] = item
-                self.box = _union(self.box, item.box)
-            case Blob():
-                pickle.dump(item, self.spool)
-            case ObjectRecord():
-                pickle.dump(item, self.spool)
-                self.records += 1
-                if item.box is not None:
-                    self.box = _union(self.box, item.box)
-
-    def objects(self) -> Iterator[ObjectRecord | Blob]:
-        """The objects and blobs, in the order they were read."""
-        self.spool.seek(0)
-        while True:
-            try:
-                yield pickle.load(self.spool)
-            except EOFError:
-                return
+def diff_import(workspace: Workspace, plan: Plan, progress: Listener | None = None) -> ImportReport:
+    """What :func:`run_import` would do; everything is read, nothing is written. Raises the same."""
+    began = time.monotonic()
+    run = _Run(workspace, plan, progress)
+    found: list[DatasetImport] = []
+    readings: list[Reading] = []
+    with workspace.store() as store:
+        _check_kinds(store, run.ordered)
+        for slug, deliveries in run.datasets():
+            with closing(Reading(slug, dataset_uid(slug, workspace.namespace))) as reading:
+                run.read(reading, deliveries, {})
+                readings.append(reading)
+                if reading.deliveries:
+                    found.append(_foreseen(store, reading))
+    refusal = next((reading.refusal for reading in readings if reading.refusal), None)
+    if refusal is not None and not found:
+        raise refusal
+    imported = [one for reading in readings for one in reading.deliveries]
+    rejected = [*plan.left_out, *(one for reading in readings for one in reading.rejected)]
+    return ImportReport(found, imported, rejected, time.monotonic() - began)
 
 
-def _context(delivery: Delivery, place: Place, dataset: UUID) -> ImportContext:
-    """What the importer needs besides the probe. Bulk data has one layer; objects have one per delivery, unless the user names it."""
-    layer = layer_of(delivery.probe) if delivery.probe.kind == "objects" else ""
-    return ImportContext(place, str(delivery.settings.get("layer", layer)), delivery.settings, dataset)
+def today() -> str:
+    """The date in UTC, ISO 8601: when what is no longer delivered ends, unless the user says when."""
+    return datetime.now(UTC).date().isoformat()
 
 
-def _fresh(delivery: Delivery) -> Delivery:
-    """A delivery of a written plan is looked at again: the file may not be what it was."""
-    if delivery.fresh:
-        return delivery
-    planned = delivery.probe
-    uri = str(Path(planned.uri).absolute())
-    again = importer(planned.format).probe(Path(uri), planned.key)
-    same = [p for p in again if str(Path(p.uri).absolute()) == uri and p.kind == planned.kind]
-    # One file may hold several deliveries, each with a key of its own.
-    found = next((p for p in same if p.key == planned.key), same[0] if len(same) == 1 else None)
-    if found is None:
-        gone = Rejected(planned.key or uri, "import.gone", {"path": uri, "format": planned.format})
-        return replace(delivery, probe=replace(planned, problems=(gone,), fatal=True))
-    return replace(delivery, probe=settled(replace(found, uri=uri), delivery.settings))
+class _Run:
+    """The deliveries of a plan in their order, and what is the same for all."""
+
+    def __init__(self, workspace: Workspace, plan: Plan, progress: Listener | None) -> None:
+        if not plan.deliveries:
+            raise UsageError("import.empty-plan")
+        self.workspace, self.progress = workspace, progress
+        self.ordered = sorted(plan.deliveries, key=lambda d: (d.dataset, d.probe.key))
+        self.defaults = defaults_of(workspace) if plan.defaults == PlaceOptions() else plan.defaults
+        self.number = 0
+        self._stamps = Stamps(self.defaults)
+
+    def locked(self) -> ExitStack:
+        """Be the only one who imports into these datasets."""
+        with ExitStack() as locks:
+            for slug in sorted({delivery.dataset for delivery in self.ordered}):
+                locks.enter_context(self.workspace.lock(f"import-{slug}"))
+            return locks.pop_all()
+
+    def datasets(self) -> Iterator[tuple[str, list[Delivery]]]:
+        """The deliveries of one dataset after the other."""
+        for slug, group in groupby(self.ordered, key=lambda d: d.dataset):
+            yield slug, list(group)
+
+    def stamps(self, deliveries: Sequence[Delivery]) -> dict[tuple[str, str], str]:
+        """What tells that they are as they were, by format and key."""
+        return {(d.probe.format, d.probe.key): self._stamps.of(d) for d in deliveries}
+
+    def known(self, store: ObjectStore, slug: str, deliveries: Sequence[Delivery]) -> dict[tuple[str, str], Imported]:
+        """Those that need not be read. A layer is read whole or not at all, so that what is absent from it can be told."""
+        if all(dataset.slug != slug for dataset in store.datasets()):
+            return {}
+        known = Done(self.workspace, slug).of(store, self.stamps(deliveries))
+        named = {str(d.settings["layer"]) for d in deliveries if "layer" in d.settings and _name(d) not in known}
+        while again := [name for name, one in known.items() if named.intersection(one.layers)]:
+            for name in again:
+                named.update(known.pop(name).layers)
+        return known
+
+    def read(self, reading: Reading, deliveries: Sequence[Delivery], known: Mapping[tuple[str, str], Imported]) -> None:
+        """Read what is not known."""
+        for delivery in deliveries:
+            self.number += 1
+            if self.progress is not None:
+                self.progress(delivery, self.number, len(self.ordered))
+            one = known.get(_name(delivery))
+            if one is None:
+                reading.take(fresh(delivery), self.defaults)
+            else:
+                reading.title, reading.kind = reading.title or delivery.title, delivery.probe.kind
+                reading.deliveries.append(one)
+                reading.rejected += one.rejected
 
 
-def _check_kinds(store: ObjectStore, reads: Sequence[_Reading]) -> None:
+def _name(delivery: Delivery) -> tuple[str, str]:
+    return delivery.probe.format, delivery.probe.key
+
+
+def _check_kinds(store: ObjectStore, deliveries: Sequence[Delivery]) -> None:
     there = {dataset.slug: dataset for dataset in store.datasets()}
-    for reading in reads:
-        old = there.get(reading.dataset)
-        if old is not None and old.kind != reading.kind:
-            raise UsageError(
-                "import.kind-differs",
-                dataset=old.slug,
-                kind=old.kind,
-                new=reading.kind,
-                suggestion=f"{old.slug}-{reading.kind}",
-            )
+    for delivery in deliveries:
+        old, kind = there.get(delivery.dataset), delivery.probe.kind
+        if old is not None and old.kind != kind:
+            suggestion = f"{old.slug}-{kind}"
+            raise UsageError("import.kind-differs", dataset=old.slug, kind=old.kind, new=kind, suggestion=suggestion)
 
 
-def _apply(store: ObjectStore, reading: _Reading) -> DatasetImport:
+def _there(store: ObjectStore, reading: Reading) -> Dataset | None:
+    return next((dataset for dataset in store.datasets() if dataset.slug == reading.dataset), None)
+
+
+def _diffs(store: ObjectStore, dataset: Dataset, reading: Reading) -> dict[str, Diff]:
+    """By scenario, what a dataset of objects has and what the reading has of the same layers."""
+    return {
+        scenario: compare(store, dataset, lambda s=scenario: reading.objects(s), layers, scenario)  # type: ignore[misc]
+        for scenario, layers in sorted(reading.layers.items())
+    }
+
+
+def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetImport:
     """Write one dataset: itself if it is new, then its changeset."""
-    old = next((dataset for dataset in store.datasets() if dataset.slug == reading.dataset), None)
-    known = {source.key: source for source in store.sources(reading.dataset)} if old else {}
-    states = {key: _state(known.get(key), source) for key, source in reading.sources.items()}
+    old = _there(store, reading)
     dataset = old or Dataset(
         reading.dataset, reading.title, reading.kind, reading.uid,
         frame_around(reading.box, reading.step if reading.kind == "points" else FINEST),
     )  # fmt: skip
+    diffs = _diffs(store, dataset, reading) if old else {}
+    states = _states(store, reading, old)
+    before = store.seq
 
     def operations() -> Iterator[Operation]:
         for key in sorted(reading.sources):
             yield PutSource(reading.sources[key])
-        for item in reading.objects():
+        for item in reading.items(reading.rejected.append):
             if isinstance(item, Blob):
                 store.put_blob(item.data)
             else:
                 yield Put(item)
+        if retire is not None:
+            for scenario, diff in diffs.items():
+                for name in diff.absent_ids:
+                    yield Retire(uuid_of(name), valid_to=retire, scenario=scenario)
 
-    before = store.seq
-    applied = store.apply(Changeset(dataset.slug, operations(), reason="import", make=None if old else dataset))
+    if not (reading.sources or reading.records or (retire and diffs)):
+        applied = Applied(before, "", 0, 0, 0, 0, ())
+    else:
+        applied = store.apply(Changeset(dataset.slug, operations(), reason="import", make=None if old else dataset))
+    known = [one for one in reading.deliveries if one.known]
+    total = sum(one.objects for one in reading.deliveries)
     return DatasetImport(
         dataset.slug, dataset.title, dataset.kind, old is None, applied.seq if applied.seq != before else None,
-        {state: sum(s == state for s in states.values()) for state in ("added", "changed", "unchanged")},
-        {"created": applied.created, "updated": applied.updated, "unchanged": reading.records - applied.created - applied.updated},
-        sum(source.count for source in reading.sources.values()), len(reading.rejected),
+        states | {"unchanged": states["unchanged"] + sum(one.sources for one in known)},
+        {"created": applied.created, "updated": applied.updated, "unchanged": total - applied.created - applied.updated},
+        sum(one.count for one in reading.deliveries), len(reading.rejected), _sum(diffs), applied.retired,
     )  # fmt: skip
+
+
+def _foreseen(store: ObjectStore, reading: Reading) -> DatasetImport:
+    """What :func:`_apply` would do."""
+    old = _there(store, reading)
+    diffs = _diffs(store, old, reading) if old else {}
+    diff = _sum(diffs)
+    objects = {"created": reading.records, "updated": 0, "unchanged": 0}
+    if diff is not None:
+        objects = {"created": diff.created, "updated": diff.changed, "unchanged": diff.unchanged}
+    return DatasetImport(
+        reading.dataset, reading.title, reading.kind, old is None, None, _states(store, reading, old), objects,
+        sum(one.count for one in reading.deliveries), len(reading.rejected), diff,
+    )  # fmt: skip
+
+
+def _sum(diffs: Mapping[str, Diff]) -> Diff | None:
+    total: Diff | None = None
+    for diff in diffs.values():
+        total = diff if total is None else total + diff
+    return total
+
+
+def _states(store: ObjectStore, reading: Reading, old: Dataset | None) -> dict[str, int]:
+    """How many sources are ``added``, ``changed``, ``unchanged``."""
+    known = {source.key: source for source in store.sources(reading.dataset)} if old else {}
+    states = [_state(known.get(key), source) for key, source in reading.sources.items()]
+    return {state: states.count(state) for state in ("added", "changed", "unchanged")}
 
 
 def _state(old: SourceRef | None, new: SourceRef) -> str:
@@ -306,29 +310,3 @@ def frame_around(box: Box3 | None, step: float) -> Frame:
     lon = (west + (east if east >= west else east + 360)) / 2
     lon = lon - 360 if lon > 180 else lon
     return Frame(round(lon, 5), round((south + north) / 2, 5), float(round((bottom + top) / 2)), step)
-
-
-def _step(found: Probe, place: Place) -> float:
-    """The lattice of a point cloud: the largest power of two metres not above its scale, within bounds."""
-    scale = found.options.get("scale")
-    if scale is None or found.low is None:
-        return FINEST
-    low, steps = np.array(found.low), np.diag(np.array(scale, dtype=np.float64) * 1000)
-    at = place.to_ecef(np.vstack([low, low + steps]))
-    metres = float(np.linalg.norm(at[1:] - at[0], axis=1).min()) / 1000
-    # A map's scale factor is a matter of 0.1 %: a file of 1/1024 m is one, also where its projection shortens it.
-    power: float = 2.0 ** math.floor(math.log2(metres * 1.01))
-    return min(max(power, FINEST), COARSEST)
-
-
-def _union(a: Box3 | None, b: Box3) -> Box3:
-    """The smallest box around both; west exceeds east where it crosses the antimeridian."""
-    if a is None:
-        return b
-    width, start = min(
-        (max((box[0] - west) % 360 + (box[3] - box[0]) % 360 for box in (a, b)), west) for west in (a[0], b[0])
-    )
-    east = start + width
-    return (
-        start, min(a[1], b[1]), min(a[2], b[2]), east - 360 if east > 180 else east, max(a[4], b[4]), max(a[5], b[5]),
-    )  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from importers import FORMATS, Probe, importer
+from importers import FORMATS, Probe, importer, offered
 from tim.errors import SourceError
 from tim.model import Rejected
 
@@ -39,7 +39,10 @@ def probe(path: Path, key: str = "") -> Inventory:
     if not path.exists():
         raise SourceError("import.no-such-path", path=str(path))
     walk = _Walk()
-    walk.place(path.absolute(), _join(key, path.name) if path.is_file() else key)
+    if path.is_dir():
+        walk.folder(path.absolute(), key)
+    else:
+        walk.file(path.absolute(), _join(key, path.name), list(FORMATS))
     if not walk.probes:
         seen = ", ".join(f"{suffix or '-'} ({count})" for suffix, (count, _) in sorted(walk.unknown.items())) or "-"
         raise SourceError("import.nothing-found", path=str(path), seen=seen, formats=", ".join(FORMATS))
@@ -59,10 +62,8 @@ class _Walk:
     folders: set[tuple[int, int]] = field(default_factory=set)
     """Folders walked, by device and inode."""
 
-    def place(self, path: Path, key: str) -> None:
-        if path.is_dir():
-            self.folder(path, key)
-        elif not self.claim(path, key, list(FORMATS)) and not _companion(path):
+    def file(self, path: Path, key: str, formats: list[str]) -> None:
+        if not self.claim(path, key, formats) and not _companion(path):
             count, example = self.unknown.get(path.suffix.lower(), (0, key))
             self.unknown[path.suffix.lower()] = (count + 1, example)
 
@@ -70,7 +71,8 @@ class _Walk:
         """``inside`` is the format that has claimed a folder around this one."""
         try:
             stat = path.stat()
-            entries = sorted(os.listdir(path))  # noqa: PTH208
+            with os.scandir(path) as listed:
+                entries = sorted((entry.name, entry.is_dir()) for entry in listed)
         except OSError as error:
             self.rejected.append(
                 Rejected(
@@ -84,19 +86,19 @@ class _Walk:
             self.rejected.append(Rejected(key, "import.folder-twice", {"path": key}))
             return
         self.folders.add((stat.st_dev, stat.st_ino))
-        if not inside and (inside := self.claim(path, key, list(FORMATS))):
+        if not inside and (inside := self.claim(path, key, _offered(path, folder=True))):
             misses = {}
-        for name in self.visible(entries, key):
+        for name, is_folder in self.visible(entries, key):
             child, child_key = path / name, _join(key, name)
-            if child.is_dir():
+            if is_folder:
                 self.folder(child, child_key, inside, misses)
             elif misses is None:
-                self.place(child, child_key)
+                self.file(child, child_key, _offered(child, folder=False))
             else:
                 self.others(child, child_key, inside, misses)
 
     def others(self, path: Path, key: str, inside: str, misses: dict[tuple[str, str], int]) -> None:
-        for format_name in FORMATS:
+        for format_name in _offered(path, folder=False):
             kind = (format_name, path.suffix.lower())
             if format_name != inside and misses.get(kind, 0) < _MISSES and not self.claim(path, key, [format_name]):
                 misses[kind] = misses.get(kind, 0) + 1
@@ -110,8 +112,8 @@ class _Walk:
                 return format_name
         return ""
 
-    def visible(self, names: list[str], key: str) -> Iterator[str]:
-        for name in names:
+    def visible(self, entries: list[tuple[str, bool]], key: str) -> Iterator[tuple[str, bool]]:
+        for name, is_folder in entries:
             if name.startswith(".") or name.lower() in _SYSTEM:
                 continue
             try:
@@ -122,7 +124,11 @@ class _Walk:
                     Rejected(_join(key, shown), "import.name-undecodable", {"name": _join(key, shown)})
                 )
                 continue
-            yield name
+            yield name, is_folder
+
+
+def _offered(path: Path, *, folder: bool) -> list[str]:
+    return [name for name in FORMATS if offered(name, path, folder=folder)]
 
 
 def _companion(path: Path) -> bool:

@@ -7,6 +7,8 @@
     tiles/                  the tile archive: index.sqlite and packs/
     jobs/{dataset}/         ledger and scratch of tiling
     quarantine/{dataset}/   what could not be taken, one file per run
+    imports/{dataset}.json  deliveries that are in the store, so that they are not read again
+    reports/                what each import did: one page and one JSON document
     locks/                  who writes what just now
 """
 
@@ -33,7 +35,7 @@ FORMAT = 1
 
 _RECORD = "workspace.json"
 _STORE = "store.sqlite"
-_FOLDERS = ("tiles", "jobs", "quarantine", "locks")
+_FOLDERS = ("tiles", "jobs", "quarantine", "imports", "reports", "locks")
 _LOCKED_BYTE = 1 << 30
 """Beyond the holder's name, so that others may read it while the byte is locked (Windows)."""
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -108,6 +110,16 @@ class Workspace:
         except OSError as error:
             raise _unwritable(folder, error) from error
         return folder
+
+    @property
+    def imports(self) -> Path:
+        """Folder of the notes on what is imported already; may not be there."""
+        return self.path / "imports"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the import reports; may not be there."""
+        return self.path / "reports"
 
     @property
     def quarantine(self) -> Quarantine:

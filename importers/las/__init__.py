@@ -20,6 +20,9 @@ from tim.sources import SourceRef, fingerprint
 
 __all__ = ["LasSource", "open", "probe", "read"]
 
+SUFFIXES = (".las", ".laz")
+FOLDERS = False
+
 
 def probe(path: Path, key: str = "") -> list[Probe]:
     """The header and chunk table of one LAS or LAZ file; empty for folders and other files. Points that are missing make it ``fatal``."""

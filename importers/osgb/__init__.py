@@ -28,6 +28,7 @@ from tim.sources import Fingerprint, SourceRef
 __all__ = ["OsgbTree", "open", "probe", "read"]
 
 FORMAT = "osgb"
+SUFFIXES = (SUFFIX,)
 CLASS = "survey.oblique-model"
 _MARGIN = 0.05
 """Finer levels reach a little beyond the root's geometry: the tree's bounds are wider by this share of the diagonal."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from importers.plan import Options, Plan, make_plan
-from importers.run import _union, frame_around, run_import
+from importers.reading import union
+from importers.run import frame_around, run_import
 from tests.importers.test_walk import dot, town
 from tim.errors import PlaceError, SourceError, UsageError, WorkspaceError
 from tim.place.resolve import PlaceOptions
@@ -195,17 +196,17 @@ def test_killed_is_before_or_after(workspace: Workspace, tmp_path: Path, delay: 
     assert state(workspace) == state(other)
 
 
-@pytest.mark.parametrize(("boxes", "union"), [
+@pytest.mark.parametrize(("boxes", "joined"), [
     ([(1, 2, 3, 4, 5, 6), (0, 3, 2, 2, 9, 5)], (0, 2, 2, 4, 9, 6)),
     ([(170, 0, 0, 175, 1, 1), (-175, 0, 0, -170, 1, 1)], (170, 0, 0, -170, 1, 1)),
     ([(179, 0, 0, -179, 1, 1), (178, 0, 0, 179.5, 1, 1)], (178, 0, 0, -179, 1, 1)),
     ([(10, 0, 0, 20, 1, 1), (12, 0, 0, 13, 1, 1)], (10, 0, 0, 20, 1, 1)),
 ])  # fmt: skip
-def test_boxes_join_across_the_antimeridian(boxes, union):
+def test_boxes_join_across_the_antimeridian(boxes, joined):
     a, b = boxes
-    assert _union(None, a) == a
-    assert _union(a, b) == pytest.approx(union)
-    assert _union(b, a) == pytest.approx(union)
+    assert union(None, a) == a
+    assert union(a, b) == pytest.approx(joined)
+    assert union(b, a) == pytest.approx(joined)
 
 
 def test_frames_across_the_antimeridian():

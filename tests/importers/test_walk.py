@@ -104,14 +104,14 @@ def test_links_in_circles(tmp_path: Path):
 def test_unreadable_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dot(tmp_path / "a.dot")
     (tmp_path / "locked").mkdir()
-    list_folder = os.listdir
+    list_folder = os.scandir
 
-    def guarded(path: Path) -> list[str]:
+    def guarded(path: Path) -> object:
         if Path(path).name == "locked":
             raise PermissionError(13, "Permission denied")
         return list_folder(path)
 
-    monkeypatch.setattr(os, "listdir", guarded)  # root reads everything
+    monkeypatch.setattr(os, "scandir", guarded)  # root reads everything
     found = probe(tmp_path)
     assert [p.key for p in found.probes] == ["a.dot"]
     assert [(r.code, r.fields) for r in found.rejected] == [

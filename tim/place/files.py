@@ -36,6 +36,14 @@ class DatumFile:
                 "place.file-missing", file=path.name, folders=shown_folders(), reason=error.strerror
             ) from None
 
+    @classmethod
+    def named(cls, text: str) -> DatumFile:
+        """The file at a path, or of that name in a datum folder (:func:`folders`). Raises PlaceError ``place.file-missing``."""
+        path = Path(text)
+        if not path.exists() and (found := find((text,))) is not None:
+            return found
+        return cls.of(path)
+
     def locate(self) -> Path:
         """Where the file is on this machine: the path it was found at, or a datum folder. Its bytes are checked
         against the hash.

@@ -1,0 +1,247 @@
+"""What the deliveries of one dataset give when they are read: objects wait in a file, so that their number does not matter."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID
+
+import numpy as np
+
+from importers import ImportContext, Probe, importer, layer_of, settled
+from importers.plan import Delivery, place_of
+from importers.redelivery import Repeated, id_of
+from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
+from tim.model import Blob, ObjectRecord, Rejected, Stage
+from tim.place import Box3, Place
+from tim.place.resolve import PlaceOptions
+from tim.sources import SourceRef
+
+FINEST, COARSEST = 2.0**-10, 2.0**-5
+"""Metres: the lattice of a point cloud is no finer and no coarser, whatever its file says."""
+_SPOOL = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What one delivery gave, and where it lies."""
+
+    key: str
+    format: str
+    uri: str
+    dataset: str
+    sources: int
+    objects: int
+    count: int
+    """Points, or what the sources count."""
+    layers: tuple[str, ...]
+    """Of its objects, where it is of kind ``objects``."""
+    place: Place
+    rejected: tuple[Rejected, ...] = field(default=(), compare=False)
+    known: bool = False
+    """Whether it was imported before, has not changed since, and was not read again."""
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able record with the placing report."""
+        return {
+            "key": self.key, "format": self.format, "uri": self.uri, "dataset": self.dataset, "sources": self.sources, "objects": self.objects,
+            "known": self.known, "place": self.place.report(),
+        }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Reading:
+    """One dataset's deliveries, read one after another; a context that gives the waiting objects up."""
+
+    dataset: str
+    uid: UUID
+    kind: str = ""
+    title: str = ""
+    deliveries: list[Imported] = field(default_factory=list)
+    sources: dict[str, SourceRef] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+    refusal: TimError | None = None
+    records: int = 0
+    """Objects."""
+    layers: dict[str, set[str]] = field(default_factory=dict)
+    """By scenario: the layers whose objects were read whole."""
+    box: Box3 | None = None
+    step: float = COARSEST
+    ids: bytearray = field(default_factory=bytearray)
+    spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by close
+
+    def close(self) -> None:
+        """Give the waiting objects up."""
+        self.spool.close()
+
+    def take(self, delivery: Delivery, defaults: PlaceOptions) -> None:
+        """Read one delivery, or note why not."""
+        self.title, self.kind = self.title or delivery.title, delivery.probe.kind
+        found = delivery.probe
+        problems = {(p.where, p.code): p for p in found.problems}
+        try:
+            if found.fatal:
+                first = found.problems[0]
+                raise CorruptSource(first.code, **first.fields)
+            place = place_of(found, delivery.place, defaults, delivery.settings)
+            one = _One(str(delivery.settings.get("scenario", "")))
+            said = _said(delivery.settings)
+            for item in importer(found.format).read(found, _context(delivery, place, self.uid)):
+                self.keep(said(item) if isinstance(item, ObjectRecord) else item, problems, one)
+            losses = [problem for problem in problems.values() if not is_warning(problem.code)]
+            if not one.sources and losses:
+                raise CorruptSource(losses[0].code, **losses[0].fields)
+        except (SourceError, PlaceError) as error:
+            where = found.key or found.uri
+            problems.setdefault((where, error.code), Rejected(where, error.code, error.fields))
+            self.refusal = self.refusal or error
+        else:
+            layers = {layer for layers in one.layers.values() for layer in layers}
+            self.deliveries.append(
+                Imported(
+                    found.key, found.format, found.uri, self.dataset, one.sources, one.objects, one.count,
+                    tuple(sorted(layers)), place, tuple(problems.values()),
+                )
+            )  # fmt: skip
+            for scenario, names in one.layers.items():
+                self.layers.setdefault(scenario, set()).update(names)
+            self.step = min(self.step, _step(found, place))
+        self.rejected += problems.values()
+
+    def keep(
+        self, item: ObjectRecord | Blob | SourceRef | Rejected, problems: dict[tuple[str, str], Rejected], one: _One
+    ) -> None:
+        """One record of an importer."""
+        match item:
+            case Rejected():
+                problems.setdefault((item.where, item.code), item)
+            case SourceRef():
+                if item.key in self.sources:
+                    raise UsageError(
+                        "import.key-twice",
+                        dataset=self.dataset,
+                        key=item.key,
+                        first=self.sources[item.key].uri,
+                        second=item.uri,
+                    )
+                self.sources[item.key] = item
+                one.sources += 1
+                one.count += item.count
+                self.box = union(self.box, item.box)
+                if item.kind == "objects":
+                    one.layers.setdefault(one.scenario, set()).update(item.options.get("layers", ()))
+            case Blob():
+                pickle.dump(item, self.spool)
+            case ObjectRecord():
+                pickle.dump(item, self.spool)
+                self.records += 1
+                self.ids += _slot(item, self.uid)
+                one.objects += 1
+                if self.kind == "objects":
+                    one.layers.setdefault(item.scenario, set()).add(item.layer)
+                if item.box is not None:
+                    self.box = union(self.box, item.box)
+
+    def items(self, lost: Callable[[Rejected], None] = lambda _: None) -> Iterator[ObjectRecord | Blob]:
+        """The objects and blobs, in the order they were read; of objects that come twice the first, the others are told as ``lost``."""
+        again = Repeated(np.frombuffer(bytes(self.ids), "S16"))
+        self.spool.seek(0)
+        while True:
+            try:
+                item = pickle.load(self.spool)
+            except EOFError:
+                return
+            if isinstance(item, ObjectRecord) and again(UUID(bytes=_slot(item, self.uid))):
+                where = f"{item.layer}#{item.source_key}" if item.layer else item.source_key
+                lost(Rejected(where, "import.object-twice", {"key": item.source_key, "layer": item.layer or "-"}))
+            else:
+                yield item
+
+    def objects(self, scenario: str) -> Iterator[ObjectRecord]:
+        """The objects of one scenario, each once."""
+        return (item for item in self.items() if isinstance(item, ObjectRecord) and item.scenario == scenario)
+
+
+@dataclass(slots=True)
+class _One:
+    """What is known of the delivery that is being read."""
+
+    scenario: str
+    sources: int = 0
+    objects: int = 0
+    count: int = 0
+    layers: dict[str, set[str]] = field(default_factory=dict)
+
+
+def union(a: Box3 | None, b: Box3) -> Box3:
+    """The smallest box around both; west exceeds east where it crosses the antimeridian."""
+    if a is None:
+        return b
+    width, start = min(
+        (max((box[0] - west) % 360 + (box[3] - box[0]) % 360 for box in (a, b)), west) for west in (a[0], b[0])
+    )
+    east = start + width
+    return (
+        start, min(a[1], b[1]), min(a[2], b[2]), east - 360 if east > 180 else east, max(a[4], b[4]), max(a[5], b[5]),
+    )  # fmt: skip
+
+
+def fresh(delivery: Delivery) -> Delivery:
+    """A delivery of a written plan is looked at again: the file may not be what it was."""
+    if delivery.fresh:
+        return delivery
+    planned = delivery.probe
+    uri = str(Path(planned.uri).absolute())
+    again = importer(planned.format).probe(Path(uri), planned.key)
+    same = [p for p in again if str(Path(p.uri).absolute()) == uri and p.kind == planned.kind]
+    # One file may hold several deliveries, each with a key of its own.
+    found = next((p for p in same if p.key == planned.key), same[0] if len(same) == 1 else None)
+    if found is None:
+        gone = Rejected(planned.key or uri, "import.gone", {"path": uri, "format": planned.format})
+        return replace(delivery, probe=replace(planned, problems=(gone,), fatal=True))
+    return replace(delivery, probe=settled(replace(found, uri=uri), delivery.settings))
+
+
+def _context(delivery: Delivery, place: Place, dataset: UUID) -> ImportContext:
+    """What the importer needs besides the probe. Bulk data has one layer; objects have one per delivery, unless the user names it."""
+    layer = layer_of(delivery.probe) if delivery.probe.kind == "objects" else ""
+    return ImportContext(place, str(delivery.settings.get("layer", layer)), delivery.settings, dataset)
+
+
+def _said(settings: Mapping[str, Any]) -> Callable[[ObjectRecord], ObjectRecord]:
+    """What the user says about all objects of a delivery, where its records say nothing themselves."""
+    scenario, stage = str(settings.get("scenario", "")), settings.get("stage")
+    if not scenario and stage is None:
+        return lambda record: record
+
+    def said(record: ObjectRecord) -> ObjectRecord:
+        staged = Stage(stage) if stage is not None and record.stage is Stage.SURVEYED else record.stage
+        return replace(record, scenario=record.scenario or scenario, stage=staged)
+
+    return said
+
+
+def _slot(record: ObjectRecord, dataset: UUID) -> bytes:
+    """16 bytes that two records share only where one would replace the other: id and scenario."""
+    name = id_of(record, dataset)
+    if not record.scenario:
+        return name.bytes
+    return UUID(int=name.int ^ id_of(replace(record, tim_id=None, source_key=record.scenario), dataset).int).bytes
+
+
+def _step(found: Probe, place: Place) -> float:
+    """The lattice of a point cloud: the largest power of two metres not above its scale, within bounds."""
+    scale = found.options.get("scale")
+    if scale is None or found.low is None:
+        return FINEST
+    low, steps = np.array(found.low), np.diag(np.array(scale, dtype=np.float64) * 1000)
+    at = place.to_ecef(np.vstack([low, low + steps]))
+    metres = float(np.linalg.norm(at[1:] - at[0], axis=1).min()) / 1000
+    # A map's scale factor is a matter of 0.1 %: a file of 1/1024 m is one, also where its projection shortens it.
+    power: float = 2.0 ** math.floor(math.log2(metres * 1.01))
+    return min(max(power, FINEST), COARSEST)

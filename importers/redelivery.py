@@ -1,0 +1,219 @@
+"""The same thing delivered again: what of it is new, changed, as before, and what is no longer there.
+
+Records are compared by the digest a store keeps of each version, so the objects of a layer are two columns of 48 bytes each and
+only what differs is looked at field by field.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tim.model import Dataset, ObjectRecord, derived_id
+from tim.store import ObjectStore
+from tim.store.canonical import canonical, dumps
+
+SAMPLES = 10
+"""Objects named per kind of difference; all are counted."""
+_LOOKED_AT = 10_000
+"""Changed objects whose fields are compared; more are only counted."""
+_BATCH = 500
+Ids = NDArray[np.bytes_]
+"""S16[n]: ``tim_id``, big-endian."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One object that differs."""
+
+    tim_id: UUID
+    layer: str
+    key: str
+    name: str
+    fields: tuple[str, ...] = ()
+    """What differs, where it is changed: ``name``, ``box``, ``attributes.floors``, ``representations.body``, …"""
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able record."""
+        return {
+            "tim_id": str(self.tim_id), "layer": self.layer, "key": self.key, "name": self.name, "fields": list(self.fields),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """A delivery against what the store has of the same layers."""
+
+    created: int
+    changed: int
+    unchanged: int
+    absent: int
+    """Objects of these layers that are there now and that the delivery no longer has."""
+    fields: Mapping[str, int]
+    """How many of the changed objects differ in a field; of the first 10,000 of them."""
+    samples: Mapping[str, Sequence[Sample]]
+    """By ``created``, ``changed``, ``absent``: the first few."""
+    absent_ids: Ids = field(compare=False, repr=False)
+
+    def __add__(self, other: Diff) -> Diff:
+        """Of two scenarios together."""
+        fields = Counter(self.fields) + Counter(other.fields)
+        samples = {kind: [*found, *other.samples[kind]][:SAMPLES] for kind, found in self.samples.items()}
+        return Diff(
+            self.created + other.created, self.changed + other.changed, self.unchanged + other.unchanged, self.absent + other.absent,
+            _most_first(fields), samples, np.concatenate([self.absent_ids, other.absent_ids]),
+        )  # fmt: skip
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able record; the ids of the absent ones stay out of it."""
+        return {
+            "created": self.created, "changed": self.changed, "unchanged": self.unchanged, "absent": self.absent,
+            "fields": dict(self.fields), "samples": {kind: [s.record() for s in found] for kind, found in self.samples.items()},
+        }  # fmt: skip
+
+
+def compare(
+    store: ObjectStore, dataset: Dataset, objects: Callable[[], Iterable[ObjectRecord]], layers: Collection[str], scenario: str = "",
+) -> Diff:  # fmt: skip
+    """Compare objects with what a dataset has now in these layers. ``objects`` is gone through twice; one that comes again does not count.
+
+    Raises StoreError where a record cannot be kept at all.
+    """
+    known, digests = _known(store, dataset.slug, layers, scenario)
+    ids = np.frombuffer(b"".join(id_of(record, dataset.uid).bytes for record in objects()), "S16")
+    again = Repeated(ids)
+    tally = _Tally(store, dataset.uid, scenario)
+    for record in objects():
+        ours = canonical(record, dataset.uid)
+        if again(ours.tim_id):
+            continue
+        name = ours.tim_id.bytes.rstrip(b"\0")
+        at = int(np.searchsorted(known, np.bytes_(name)))
+        if at == len(known) or known[at] != name:
+            tally.created += 1
+            tally.sample("created", record, ours.tim_id)
+        elif digests[at].tobytes() != ours.digest or record.valid_from or record.valid_to:
+            tally.look_at(record, ours.tim_id)
+        else:
+            tally.unchanged += 1
+    tally.look()
+    absent = np.setdiff1d(known, ids)
+    for version in store.read([uuid_of(i) for i in absent[:SAMPLES]], scenario=scenario):
+        tally.sample("absent", version.object, version.tim_id)
+    fields = _most_first(tally.fields)
+    return Diff(tally.created, tally.changed, tally.unchanged, len(absent), fields, tally.samples, absent)
+
+
+class Repeated:
+    """Says of each id, asked in order, whether it came before; holds only those that come more than once."""
+
+    def __init__(self, ids: Ids) -> None:
+        """``ids``: all that will be asked for."""
+        column = np.sort(ids)
+        self.ids = {uuid_of(i) for i in np.unique(column[1:][column[1:] == column[:-1]])}
+        self._seen: set[UUID] = set()
+
+    def __call__(self, tim_id: UUID) -> bool:
+        """Whether this id was asked for before."""
+        if tim_id not in self.ids:
+            return False
+        before = tim_id in self._seen
+        self._seen.add(tim_id)
+        return before
+
+
+def differences(old: ObjectRecord, new: ObjectRecord, dataset: UUID) -> tuple[str, ...]:
+    """The names of the fields in which two records of one object differ, as a store would keep them; attributes and representations one by one."""
+    a, b = canonical(old, dataset), canonical(new, dataset)
+    names = [
+        name
+        for name in ("class_id", "name", "box", "stage", "valid_from", "valid_to", "codes", "relations")
+        if getattr(a, name) != getattr(b, name)
+    ]
+    if a.attributes != b.attributes:
+        names += [
+            f"attributes.{key}"
+            for key in sorted({*old.attributes, *new.attributes})
+            if (key in old.attributes) != (key in new.attributes)
+            or dumps([old.attributes.get(key)], key) != dumps([new.attributes.get(key)], key)
+        ]
+    shapes = [{(r.role, r.lod): r for r in record.representations} for record in (old, new)]
+    for role, lod in sorted({*shapes[0], *shapes[1]}):
+        if shapes[0].get((role, lod)) != shapes[1].get((role, lod)):
+            names.append(f"representations.{role}{f'.{lod}' if lod else ''}")
+    return tuple(names)
+
+
+def id_of(record: ObjectRecord, dataset: UUID) -> UUID:
+    """The ``tim_id`` a record has or gets."""
+    return record.tim_id or derived_id(dataset, record.layer, record.source_key)
+
+
+def uuid_of(name: np.bytes_) -> UUID:
+    """An id of a column; numpy leaves zeros at the end away."""
+    return UUID(bytes=bytes(name).ljust(16, b"\0"))
+
+
+def _known(store: ObjectStore, dataset: str, layers: Collection[str], scenario: str) -> tuple[Ids, NDArray[np.void]]:
+    """Ids, sorted, and digests of what there is now."""
+    ids, digests = [np.empty(0, "S16")], [np.empty(0, "V32")]
+    for layer in sorted(layers):
+        for outline in store.outline(dataset, scenario=scenario, layer=layer):
+            ids.append(np.ascontiguousarray(outline.ids).view("S16"))
+            digests.append(outline.digests)
+    column = np.concatenate(ids)
+    order = np.argsort(column, kind="stable")
+    return column[order], np.concatenate(digests)[order]
+
+
+def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts and samples; what may have changed is looked at in batches."""
+
+    store: ObjectStore
+    dataset: UUID
+    scenario: str
+    created: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    fields: Counter[str] = field(default_factory=Counter)
+    samples: dict[str, list[Sample]] = field(default_factory=lambda: {"created": [], "changed": [], "absent": []})
+    waiting: list[tuple[UUID, ObjectRecord]] = field(default_factory=list)
+
+    def look_at(self, record: ObjectRecord, tim_id: UUID) -> None:
+        """Compare this one field by field, soon."""
+        if self.changed >= _LOOKED_AT:
+            self.changed += 1
+            return
+        self.waiting.append((tim_id, record))
+        if len(self.waiting) == _BATCH:
+            self.look()
+
+    def look(self) -> None:
+        """Compare what waits."""
+        there = self.store.read([tim_id for tim_id, _ in self.waiting], scenario=self.scenario)
+        old = {version.tim_id: version.object for version in there}
+        for tim_id, record in self.waiting:
+            names = differences(old[tim_id], record, self.dataset)
+            if not names:
+                self.unchanged += 1
+                continue
+            self.changed += 1
+            self.fields.update(names)
+            self.sample("changed", record, tim_id, names)
+        self.waiting.clear()
+
+    def sample(self, kind: str, record: ObjectRecord, tim_id: UUID, names: tuple[str, ...] = ()) -> None:
+        """Note one of the first few."""
+        if len(self.samples[kind]) < SAMPLES:
+            self.samples[kind].append(Sample(tim_id, record.layer, record.source_key, record.name, names))
