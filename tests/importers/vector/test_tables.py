@@ -261,6 +261,14 @@ def test_solids_of_geopackages(tmp_path: Path):
     assert [o.representations[0].role for o in found.objects] == ["body"]
 
 
+def test_mixed_geometry_is_said_and_each_becomes_what_it_is(tmp_path: Path):
+    shapes = [squares(1)[0], shapely.Point(EAST, NORTH), shapely.LineString([(EAST, NORTH), (EAST + 5, NORTH)])]
+    found = take(write(tmp_path / "a.gpkg", shapes, geometry_type="Unknown"))
+    assert [p.code for p in found.probe.problems] == ["vector.mixed-geometry"]
+    assert [o.representations[0].role for o in found.objects] == ["footprint", "model", "footprint"]
+    assert not found.rejected
+
+
 def test_a_file_that_is_gone(tmp_path: Path):
     path = write(tmp_path / "a.gpkg", squares(2))
     (found,) = probe(path, "a.gpkg")
