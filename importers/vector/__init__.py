@@ -385,6 +385,8 @@ def _layer(
     problems = [Rejected(key, "vector.empty", {"file": key})] if fatal else []
     binary = [name for name, kind in zip(names, info["ogr_types"], strict=True) if kind == "OFTBinary"]
     problems += [Rejected(f"{key}:{name}", "vector.binary-field", {"file": key, "field": name}) for name in binary]
+    if not fatal and str(info["geometry_type"]).split(" ")[0] in ("Unknown", "GeometryCollection"):
+        problems.append(Rejected(key, "vector.mixed-geometry", {"file": key}))
     files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
     low, high = (
         (None, None)

@@ -248,11 +248,8 @@ def _placed(
         *lost, *((n, "vector.no-coordinates", {"value": text}) for n, text, one in zip(numbers, why, shapes, strict=True) if one is None),
     ]  # fmt: skip
     kept = [i for i, one in enumerate(shapes) if one is not None]
-    rest = {
-        name: [values[i] for i in kept]
-        for name, values in columns.items()
-        if name not in {chosen.wkt, chosen.x, chosen.y}
-    }
+    # Coordinates stay attributes, as the source has them; WKT would be the geometry over again.
+    rest = {name: [values[i] for i in kept] for name, values in columns.items() if name != chosen.wkt}
     return Batch([numbers[i] for i in kept], list(shapely.to_wkb([shapes[i] for i in kept])), rest, lost, list(columns))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from datetime import date
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -26,7 +28,8 @@ _AT_ONCE = 4096
 PIPE, LINE = 0.2, 1.0
 """Metres: the diameter of pipes and the width of other lines where no field says it."""
 _POLYGONS, _LINES, _POINTS = {3, 6}, {1, 2, 5}, {0, 4}
-_DATE = re.compile(r"(\d{4})[-/.年]?(\d{1,2})[-/.月]?(\d{1,2})(?!\d)")
+_DATE = re.compile(r"(\d{4})(?:[-/.年]?(\d{1,2})(?:[-/.月]?(\d{1,2}))?)?(?!\d)")
+"""A date, or a month or year, which is taken for its first day."""
 _FLAT_SHARE = 0.01
 """A polygon in space with less than this share of its area seen from above is a wall: the geometry is a solid."""
 
@@ -41,7 +44,7 @@ class _Made:
     warnings: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
-@dataclass(slots=True)
+@dataclass
 class Reader:
     """Turns the batches of one layer into objects, one after another."""
 
@@ -62,12 +65,22 @@ class Reader:
     def read(self, batch: Batch) -> Iterator[ObjectRecord | Blob | Rejected]:
         """What a batch gives, a record at a time."""
         self.records += len(batch.numbers) + len(batch.lost)
-        for number, code, fields in batch.lost:
-            yield self.rejected(number, code, **fields)
+        for number, code, said in batch.lost:
+            yield self.rejected(number, code, **said)
         for start in range(0, len(batch.numbers), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             columns = {name: values[part] for name, values in batch.columns.items()}
+            for name in self._wanted - columns.keys():  # a damaged table may have fewer columns than its header
+                columns[name] = [None] * len(batch.numbers[part])
             yield from self._some(batch.numbers[part], batch.wkb[part], columns)
+
+    @cached_property
+    def _wanted(self) -> set[str]:
+        """The fields the rule needs."""
+        rule = self.rule
+        values = (getattr(rule, f.name) for f in fields(rule))
+        named = {value.field for value in values if isinstance(value, Value)} | {code.field for code in rule.codes}
+        return (named | {rule.key, rule.name, rule.class_field}) - {""}
 
     def rejected(self, number: int, code: str, **fields: Any) -> Rejected:
         """A record, as a message names it."""
@@ -99,8 +112,8 @@ class Reader:
                 yield fault
                 continue
             own = made[i]
-            for code, fields in own.warnings:
-                yield self.rejected(number, code, **fields)
+            for code, said in own.warnings:
+                yield self.rejected(number, code, **said)
             if (digest := bytes.fromhex(own.representations[0].content)[:16]) not in self._blobs:
                 self._blobs.add(digest)
                 yield Blob(own.blob)
@@ -116,10 +129,10 @@ class Reader:
         times: list[str | None] = []
         for value in (rule.valid_from, rule.valid_to):
             said = None if value is None else _raw(value, columns, i)
-            date = _date(said)
-            if date is None and said not in (None, ""):
+            day = _date(said)
+            if day is None and said not in (None, ""):
                 yield self.rejected(number, "vector.bad-date", value=str(said))
-            times.append(date)
+            times.append(day)
         stage = Stage.SURVEYED
         if rule.stage is not None and (said := _raw(rule.stage, columns, i)) not in (None, ""):
             try:
@@ -131,7 +144,7 @@ class Reader:
         if self.box is None or not _within(made.box, self.box):
             self.box = made.box if self.box is None else _union(self.box, made.box)
         yield ObjectRecord(
-            source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name in columns else "", layer=self.layer,
+            source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name else "", layer=self.layer,
             attributes=attributes, box=made.box, stage=stage, valid_from=times[0], valid_to=times[1], codes=codes,
             representations=made.representations,
         )  # fmt: skip
@@ -251,7 +264,7 @@ class Reader:
                 faults[i] = self.rejected(numbers[i], "vector.nothing-to-draw")
             else:
                 name = f"{self.key}:{numbers[i]}"
-                doubtful = [(code, {"object": name, **fields}) for code, fields in built.problems]
+                doubtful = [(code, {"object": name, **said}) for code, said in built.problems]
                 body = Representation(roles[i], "", FORMAT, content_hash(built.blob))
                 out[i] = _Made((body,), built.box, built.blob, doubtful)
 
@@ -376,9 +389,10 @@ def _number(value: Any) -> float:
 
 def _date(value: Any) -> str | None:
     found = _DATE.match(str(value)) if value not in (None, "") else None
-    if found is None or not (1 <= int(found[2]) <= 12 and 1 <= int(found[3]) <= 31):
+    try:
+        return found and date(int(found[1]), int(found[2] or 1), int(found[3] or 1)).isoformat()
+    except ValueError:
         return None
-    return f"{int(found[1]):04}-{int(found[2]):02}-{int(found[3]):02}"
 
 
 def _not_finite(shapes: Any) -> Any:

@@ -101,6 +101,23 @@ def test_what_a_mapping_cannot_mean(tmp_path: Path, line: str, code: str, at: in
     assert refusal.value.fields["line"] == at
 
 
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2015", "2015-01-01"),
+        ("2015年6月", "2015-06-01"),
+        ("20200229", "2020-02-29"),
+        ("2021-02-29", None),
+        ("2020-01-02T03:04:05", "2020-01-02"),
+        ("", None),
+    ],
+)
+def test_dates(tmp_path: Path, text: str, day: str | None):
+    said = mapping(tmp_path, "layers:\n  - {valid_from: d}\n")
+    (one,) = take(write(tmp_path / "a.gpkg", squares(1), {"d": [text]}), mapping=said).objects
+    assert one.valid_from == day
+
+
 def test_keys(tmp_path: Path):
     path = write(tmp_path / "a.shp", squares(5), {"k": [7.0, 8.0, 7.0, np.nan, 9.5]})
     found = take(path, key="k")

@@ -10,7 +10,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importers.vector import probe
@@ -184,6 +184,7 @@ def test_no_records(tmp_path: Path):
 
 
 @given(st.binary(max_size=300), st.integers(0, 2))
+@settings(max_examples=40)
 def test_noise_is_named_never_raised(tmp_path_factory: pytest.TempPathFactory, noise: bytes, which: int):
     folder = tmp_path_factory.mktemp("noise")
     path = write(folder / "a.shp", squares(3), {"name": NAMES})

@@ -9,7 +9,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import importers.vector
@@ -52,6 +52,22 @@ def test_rows_that_do_not_fit_are_named(tmp_path: Path):
         ("wells.csv:4", "vector.no-coordinates"), ("wells.csv:5", "vector.bad-row"), ("wells.csv:8", "vector.bad-row"),
     ]  # fmt: skip
     assert [o.attributes["名称"] for o in found.objects] == ["一号井", "二号井", "五,号"]
+
+
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=40), st.sampled_from([b'"', b"500000,3400000", b"\xef\xbb\xbf", b"\0", b"\r\n"])),
+        max_size=8,
+    )
+)
+@settings(max_examples=40)
+def test_noise_in_a_table_is_named_never_raised(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]):
+    path = tmp_path_factory.mktemp("noise") / "a.csv"
+    path.write_bytes(b"\n".join([b"x,y", b"500000,3400000", *lines]))
+    for one in probe(path, "a.csv"):
+        if not one.fatal and one.high[0] < 1e6 and one.high[1] < 5e6 and one.low[0] > 4e5 and one.low[1] > 3e6:
+            found = Given(one, PLACED)
+            assert one.count == len(found.objects) + len(found.rejected)
 
 
 def test_a_height_is_no_elevation(tmp_path: Path):
@@ -243,6 +259,14 @@ def test_solids_of_geopackages(tmp_path: Path):
         )
     found = take(tmp_path / "a.gpkg")
     assert [o.representations[0].role for o in found.objects] == ["body"]
+
+
+def test_mixed_geometry_is_said_and_each_becomes_what_it_is(tmp_path: Path):
+    shapes = [squares(1)[0], shapely.Point(EAST, NORTH), shapely.LineString([(EAST, NORTH), (EAST + 5, NORTH)])]
+    found = take(write(tmp_path / "a.gpkg", shapes, geometry_type="Unknown"))
+    assert [p.code for p in found.probe.problems] == ["vector.mixed-geometry"]
+    assert [o.representations[0].role for o in found.objects] == ["footprint", "model", "footprint"]
+    assert not found.rejected
 
 
 def test_a_file_that_is_gone(tmp_path: Path):
