@@ -61,7 +61,9 @@ def walk(disk: Path) -> None:
         kinds[delivery.probe.format] = kinds.get(delivery.probe.format, 0) + 1
     seconds = time.perf_counter() - began
     print(
-        json.dumps({"seconds": seconds, "deliveries": len(plan.deliveries), "read": read_so_far() - before, "kinds": kinds})
+        json.dumps(
+            {"seconds": seconds, "deliveries": len(plan.deliveries), "read": read_so_far() - before, "kinds": kinds}
+        )
     )
 
 
@@ -83,13 +85,13 @@ def make_disk(disk: Path, deliveries: int) -> None:
 
 def root_scene(folder: Path) -> Path:
     """An OSGB file with one triangle, the root of every block."""
-    from importers.osgb.writer import write
-    from tests.importers.osgb.scenes import triangle
+    from importers.osgb.writer import PagedNode, write_osgb
+    from tim.geometry import Mesh
 
-    path = folder / "root.osgb"
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(write(triangle()))
-    return path
+    corners = np.array([(0, 0, 0), (100, 0, 0), (0, 100, 30)], np.float32)
+    write_osgb(folder / "root.osgb", [PagedNode((Mesh(corners, np.array([(0, 1, 2)], np.uint32)),))])
+    return folder / "root.osgb"
 
 
 def block(folder: Path, scene: Path) -> None:
@@ -194,7 +196,11 @@ def tiles3d(folder: Path, number: int, _: Path) -> None:
     """An old tileset with one bulky tile."""
     root = folder / f"tiles-{number:05}"
     root.mkdir(parents=True)
-    tile = {"boundingVolume": {"region": [1.99, 0.53, 1.991, 0.531, 0, 50]}, "geometricError": 0, "content": {"uri": "0.b3dm"}}
+    tile = {
+        "boundingVolume": {"region": [1.99, 0.53, 1.991, 0.531, 0, 50]},
+        "geometricError": 0,
+        "content": {"uri": "0.b3dm"},
+    }
     tileset = {"asset": {"version": "1.0"}, "geometricError": 100, "root": {**tile, "refine": "ADD"}}
     (root / "tileset.json").write_text(json.dumps(tileset), encoding="utf-8")
     sparse(root / "0.b3dm", b"b3dm")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -147,7 +148,7 @@ def _place(options: PlaceOptions) -> dict[str, Any]:
     for name, prefix in (("crs", "@"), ("datum", "@"), ("vertical", "grid:")):
         value = record[name]
         if value is not None and value.startswith(prefix):
-            record[f"{name} file"] = DatumFile.named(value.removeprefix(prefix).split(",")[0]).sha256
+            record[f"{name} file"] = DatumFile.named(re.split("[#,]", value.removeprefix(prefix))[0]).sha256
     return record
 
 

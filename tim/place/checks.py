@@ -50,6 +50,8 @@ def check(source: SourceCrs, low: F64, high: F64) -> list[Warning_]:
         return _check_geocentric(source.definition, low, high)
     if source.kind == "pipeline":
         return _check_pipeline(source.definition, low, high)
+    if source.kind == "local":
+        return _check_local(source, low, high)
     return _check_area(source, low, high)
 
 
@@ -119,6 +121,17 @@ def _check_pipeline(definition: str, low: F64, high: F64) -> list[Warning_]:
     if (np.abs(conversion(definition)(np.array([low, high]))[:, 0]) > 360).any():
         raise PlaceError("place.pipeline-not-degrees")
     return []
+
+
+def _check_local(source: SourceCrs, low: F64, high: F64) -> list[Warning_]:
+    """Local coordinates may be anything; where their parameters put them is what can be judged."""
+    places = _places(source.definition, np.array([(low + high) / 2, low, high]))
+    reach = max(distance_outside(area_of(source), at) for at in places)
+    if reach > FAR:
+        raise PlaceError("place.outside-area", crs=source.name, **_xy(low, high))
+    lon, lat = places[0]
+    fields = {"crs": source.name, "degrees": round(reach, 2), "lon": round(lon, 5), "lat": round(lat, 5)}
+    return [("place.beyond-area", fields)] if reach > NEAR else []
 
 
 def _check_area(source: SourceCrs, low: F64, high: F64) -> list[Warning_]:

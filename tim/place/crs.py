@@ -19,11 +19,11 @@ from pyproj.exceptions import CRSError, ProjError
 
 from tim.errors import PlaceError
 from tim.geometry import F64
-from tim.place import ellipsoid
+from tim.place import ellipsoid, parameters
 from tim.place.files import DatumFile
 from tim.place.frame import Frame
 
-Kind = Literal["projected", "geographic", "geocentric", "enu", "pipeline"]
+Kind = Literal["projected", "geographic", "geocentric", "enu", "pipeline", "local"]
 
 Conversion = Callable[[F64], F64]
 """float64[n, 3] native to longitude, latitude (degrees, own datum, Greenwich) and the height as found (or on the own
@@ -70,16 +70,26 @@ def parse(text: str, file: DatumFile | None = None) -> SourceCrs:
     temporal).
     """
     text = text.replace("\r\n", "\n").strip().strip("\0")
-    shown = f"@{file.name}" if file else text
+    shown = file.shown if file else text
+    if parameters.is_local(text):
+        return _local(text, shown, file)
     if match := _ENU.fullmatch(text):
         height = _enu_numbers(match, shown)[2]
         return SourceCrs(text, "enu", shown, None, None, None if height is None else 1.0, file)
     if "proj=pipeline" in text:
-        return SourceCrs(text, "pipeline", f"@{file.name}" if file else "PROJ pipeline", None, None, None, file)
+        return SourceCrs(text, "pipeline", shown if file else "PROJ pipeline", None, None, None, file)
     if match := _COMPOUND.fullmatch(text):
         found = parse(f"{match[1]}:{match[2]}", file)
         return replace(found, vertical=vertical_crs(f"{match[1]}:{match[3]}"))
     return _take_apart(_crs(f"EPSG:{text}" if text.isdigit() else text, shown), text, shown, file)
+
+
+def _local(text: str, shown: str, file: DatumFile | None) -> SourceCrs:
+    """A local plane is on the datum of the map it leads to, and its heights are that map's."""
+    target = parse(parameters.similarity(text).to)
+    if target.kind != "projected":
+        raise PlaceError("place.crs-unreadable", crs=target.name, reason="parameters must lead to a projected CRS")
+    return replace(target, text=text, kind="local", name=shown, file=file, claimed="")
 
 
 def vertical_crs(text: str) -> CRS:
@@ -163,6 +173,10 @@ def conversion(text: str) -> Conversion:
     The function raises PlaceError ``place.outside-domain`` where a coordinate has no longitude and latitude in this
     CRS.
     """
+    if parameters.is_local(text):
+        plane = parameters.similarity(text)
+        onward = conversion(plane.to)
+        return lambda xyz: onward(plane(xyz))
     if match := _ENU.fullmatch(text):
         lat, lon, height = _enu_numbers(match, text)
         frame = Frame(lon, lat, height or 0.0, 1.0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pyproj import CRS, Transformer
@@ -19,7 +18,8 @@ from pyproj.transformer import TransformerGroup
 
 from tim.errors import PlaceError
 from tim.place.crs import SourceCrs, shape_of, whole_pipeline
-from tim.place.files import DatumFile
+from tim.place.files import DatumFile, whole
+from tim.place.parameters import kind_of
 from tim.place.place import Datum
 
 Box2 = tuple[float, float, float, float]
@@ -141,9 +141,11 @@ def operation(source: SourceCrs, named: str, box: Box2) -> Datum:
     if source.crs is None:
         raise PlaceError("place.operation-unknown", operation=named, crs=source.name, operations="-")
     if named.startswith("@"):
-        file = DatumFile.of(Path(named[1:]))
-        _tried(whole_pipeline(source.definition, file.text()), f"@{file.name}")
-        return Datum("operation", f"@{file.name}", None, file=file)
+        file = DatumFile.parameters(named[1:]) or DatumFile.named(named[1:])
+        if file.part and kind_of(file.name, whole(file), file.part) != "helmert-3d":
+            raise PlaceError("place.set-no-datum", set=file.shown)
+        _tried(whole_pipeline(source.definition, file.text()), file.shown)
+        return Datum("operation", file.shown, None, file=file)
     if named.lower() == "towgs84" and source.towgs84:
         _tried(whole_pipeline(source.definition, "towgs84"), "towgs84")
         return Datum("operation", "TOWGS84 of the source", None, operation="towgs84")

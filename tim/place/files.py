@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from pyproj import datadir
 
 from tim.errors import PlaceError
+from tim.place import parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class DatumFile:
     sha256: str
     """Hex."""
     path: str = field(default="", compare=False)
+    part: str = ""
+    """The parameter set in the file (:mod:`tim.place.parameters`) that is meant; empty where the whole file is."""
 
     @classmethod
     def of(cls, path: Path) -> DatumFile:
@@ -44,6 +47,20 @@ class DatumFile:
             return found
         return cls.of(path)
 
+    @classmethod
+    def parameters(cls, text: str) -> DatumFile | None:
+        """The parameter set named ``FILE[#set]``; ``None`` where the file is of another kind. Raises PlaceError as :meth:`named`, and for unknown sets."""
+        name, _, wanted = text.partition("#")
+        if Path(name).suffix.lower() not in parameters.SUFFIXES:
+            return None
+        file = cls.named(name)
+        return replace(file, part=parameters.name_of(Path(file.name), file.text(), wanted))
+
+    @property
+    def shown(self) -> str:
+        """What reports call it."""
+        return f"@{self.name}#{self.part.removesuffix(parameters.SOURCE)}" if self.part else f"@{self.name}"
+
     def locate(self) -> Path:
         """Where the file is on this machine: the path it was found at, or a datum folder. Its bytes are checked
         against the hash.
@@ -61,12 +78,19 @@ class DatumFile:
         )
 
     def text(self) -> str:
-        """What the file holds, as UTF-8 text with plain line ends."""
-        return _text(str(self.locate()), self.sha256)
+        """What the file holds, as UTF-8 text with plain line ends; of a parameter set, the definition it stands for."""
+        text = _text(str(self.locate()), self.sha256)
+        return parameters.definition(self.name, text, self.part) if self.part else text
 
     def record(self) -> dict[str, Any]:
         """JSON-able record; ``DatumFile(**record)`` reads it back."""
-        return {"name": self.name, "sha256": self.sha256, "path": self.path}
+        part = {"part": self.part} if self.part else {}
+        return {"name": self.name, "sha256": self.sha256, "path": self.path, **part}
+
+
+def whole(file: DatumFile) -> str:
+    """All that a file holds, whichever part is meant."""
+    return replace(file, part="").text()
 
 
 def folders() -> Iterator[Path]:

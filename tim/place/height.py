@@ -29,7 +29,7 @@ class Height:
     name: str
     """``ellipsoid``, ``+12.3 m``, ``egm96``, or the grid's file name."""
     offset: float = 0.0
-    """Metres added to reach the ellipsoid, where the method is ``constant``."""
+    """Metres added to reach the ellipsoid, where the method is ``constant``; to reach the datum that the grid is for, where it is ``grid``."""
     grid: DatumFile | None = None
     """The geoid or separation grid, where the method is ``grid``."""
     unit: float = 1.0
@@ -45,6 +45,7 @@ class Height:
             metres += self.offset
         elif self.method == "grid":
             assert self.grid is not None
+            metres += self.offset
             metres += read_grid(self.grid)(lon, lat)
         return metres
 

@@ -12,6 +12,8 @@ from typing import Any
 from tim.errors import LANGUAGES, render
 from tim.place.crs import parse
 from tim.place.datum import datum_name
+from tim.place.files import whole
+from tim.place.parameters import SOURCE, Residuals, residuals
 from tim.place.place import Place
 
 
@@ -23,15 +25,36 @@ def report(place: Place) -> dict[str, Any]:
     conversion = {"crs": source.name, "kind": source.kind, "datum": datum, "origin": _origin(place)}
     step = f"place.datum-{place.datum.method}"
     accuracy = "?" if place.datum.accuracy is None else f"{place.datum.accuracy:g}"
+    fitted = None
+    if place.file is not None and place.file.part:
+        fitted = residuals(place.file.name, whole(place.file), place.file.part.removesuffix(SOURCE))
     return {
-        "crs": place.crs if place.file is None else f"@{place.file.name}",
+        "crs": place.crs if place.file is None else place.file.shown,
         "steps": [
             {"step": "conversion", **_told("place.step-conversion", conversion)},
+            *([{"step": "control", **_told("place.control-residuals", _residuals(fitted))}] if fitted else []),
             {"step": "datum", **_told(step, {"name": place.datum.name, "accuracy": accuracy})},
-            {"step": "height", **_told(f"place.height-{place.height.method}", _height(place))},
+            {"step": "height", **_told(_height_code(place), _height(place))},
         ],
         "warnings": [_told(code, fields) for code, fields in place.warnings],
     }
+
+
+def _residuals(fitted: Residuals) -> dict[str, Any]:
+    rms, worst = f"{fitted.rms:.4f}", f"{fitted.worst:.4f}"
+    return {
+        "points": fitted.points,
+        "redundancy": fitted.redundancy,
+        "rms": rms,
+        "max": worst,
+        "worst": fitted.worst_name,
+    }
+
+
+def _height_code(place: Place) -> str:
+    if place.height.method == "grid" and place.height.offset:
+        return "place.height-grid-offset"
+    return f"place.height-{place.height.method}"
 
 
 def _height(place: Place) -> dict[str, Any]:

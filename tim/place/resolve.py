@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +11,8 @@ from tim.geometry import F64
 from tim.place.checks import check, check_authority, check_heights, check_override
 from tim.place.crs import SourceCrs, conversion, parse
 from tim.place.datum import datum_remarks, datum_step
-from tim.place.files import DatumFile
+from tim.place.files import DatumFile, whole
+from tim.place.parameters import SOURCE, kind_of, residuals
 from tim.place.place import Place
 from tim.place.vertical import Declared, declared_height, height_step
 
@@ -61,7 +61,7 @@ def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Plac
     low, high = np.asarray(low, np.float64) + origin, np.asarray(high, np.float64) + origin
     centre = ((low + high) / 2)[None]
     source = _source(found, options)
-    warnings = check(source, low, high)
+    warnings = _remarks(source) + check(source, low, high)
     warnings += check_authority(source, centre)
     as_found = _as_found(found) if options.crs is not None else None
     if as_found is not None:
@@ -74,9 +74,12 @@ def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Plac
     corners = conversion(source.definition)(np.array([low, high]))
     west, south = corners[:, :2].min(axis=0)
     east, north = corners[:, :2].max(axis=0)
-    datum = datum_step(source, options.datum, (float(west), float(south), float(east), float(north)))
+    named = options.datum
+    if named is None and source.file is not None and source.file.part.endswith(SOURCE):
+        named = options.crs  # the set that names the CRS has its datum's parameters as well
+    datum = datum_step(source, named, (float(west), float(south), float(east), float(north)))
     warnings += remarks + datum_remarks(source, datum)
-    text = f"@{source.file.name}" if source.file else source.text
+    text = source.file.shown if source.file else source.text
     place = Place(text, height, datum, found.origin, file=source.file)
     # The corners of a box of geocentric coordinates may lie far above and below the data in it.
     judged = centre if source.kind == "geocentric" else np.array([low, high])
@@ -88,12 +91,23 @@ def resolve(found: FoundCrs, options: PlaceOptions, low: F64, high: F64) -> Plac
 def _source(found: FoundCrs, options: PlaceOptions) -> SourceCrs:
     """The CRS that counts."""
     if options.crs is not None and options.crs.startswith("@"):
-        file = DatumFile.of(Path(options.crs[1:]))
+        file = DatumFile.parameters(options.crs[1:]) or DatumFile.named(options.crs[1:])
+        if file.part and kind_of(file.name, whole(file), file.part) == "helmert-3d":
+            file = replace(file, part=file.part + SOURCE)
         return parse(file.text(), file)
     text = options.crs if options.crs is not None else found.horizontal
     if text is None:
         raise PlaceError("place.crs-missing", where=found.where or "-")
     return parse(text)
+
+
+def _remarks(source: SourceCrs) -> list[tuple[str, dict[str, object]]]:
+    """A warning for each control point that the others contradict."""
+    if source.file is None or not source.file.part:
+        return []
+    file = source.file
+    found = residuals(file.name, whole(file), file.part.removesuffix(SOURCE))
+    return [("place.control-outlier", {"crs": file.shown, "point": name}) for name in (found.outliers if found else ())]
 
 
 def _as_found(found: FoundCrs) -> SourceCrs | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pyproj import CRS
@@ -124,9 +123,12 @@ def _as_said(said: str, unit: float) -> Height:
     if said.lower() in GEOIDS:
         return _geoid(said.lower(), unit)
     if said.lower().startswith("grid:"):
-        grid = DatumFile.of(Path(said[5:]))
+        path, comma, offset = said[5:].rpartition(",")
+        shift = _CONSTANT.fullmatch(offset.strip()) if comma else None
+        grid = DatumFile.named(path if shift else said[5:])
         read_grid(grid)
-        return Height("grid", grid.name, grid=grid, unit=unit)
+        name = f"{grid.name}, {float(shift[1]):+g} m" if shift else grid.name
+        return Height("grid", name, float(shift[1]) if shift else 0.0, grid, unit)
     if match := _CONSTANT.fullmatch(said):
         return Height("constant", f"{float(match[1]):+g} m", offset=float(match[1]), unit=unit)
     raise PlaceError("place.vertical-unreadable", vertical=said)
