@@ -33,6 +33,7 @@ def drop(db: sqlite3.Connection, path: Path, dataset: str) -> None:
     with index.write(db, path):
         for (number,) in db.execute("SELECT id FROM dataset WHERE name=?", (dataset,)).fetchall():
             db.execute("DELETE FROM snapshot WHERE dataset=?", (number,))
+            db.execute("DELETE FROM shown WHERE dataset=?", (number,))
             _forget_rows(db, number, time.time())
 
 

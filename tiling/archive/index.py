@@ -3,6 +3,8 @@
 A tile or page row is valid for the snapshots ``from_seq <= seq < to_seq``; publishing closes the rows that changed and opens new ones.
 ``content.orphaned`` is the time a content lost its last reference; a content that never had one has ``NULL`` there and ages by ``added``.
 ``pack.doomed`` is the time from which no row points into a pack any more; its file goes after a grace for running readers.
+``shown`` says where in the pages of the newest snapshot each tile of an explicit dataset stands: in which page (named by the key it begins with,
+empty for the root page), and which page begins with it. A dataset without such rows is published whole the next time.
 ``generation`` counts the changes that move or remove contents, which a reader cannot follow by new rows alone.
 """
 
@@ -19,7 +21,7 @@ from tim.errors import WorkspaceError
 
 OPEN = 1 << 62
 """``to_seq`` of rows that are valid now."""
-VERSION = 1
+VERSION = 2
 T = TypeVar("T")
 
 SCHEMA = """
@@ -49,6 +51,14 @@ CREATE TABLE page (
 CREATE INDEX page_content ON page (content);
 """
 
+SINCE_2 = """
+CREATE TABLE shown (
+  dataset INTEGER NOT NULL REFERENCES dataset, key TEXT NOT NULL, page TEXT NOT NULL, link BLOB, digest BLOB,
+  PRIMARY KEY (dataset, key)) WITHOUT ROWID;
+CREATE INDEX shown_page ON shown (dataset, page);
+"""
+"""An archive of version 1 gets this when it is opened for writing."""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open or make the index for writing. Raises WorkspaceError."""
@@ -66,8 +76,13 @@ def connect(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode=WAL")
             with write(db, path):
                 if _version(db) == 0:
-                    for statement in SCHEMA.split(";\n"):
-                        db.execute(statement)
+                    _run(db, SCHEMA)
+                    _run(db, SINCE_2)
+                    db.execute(f"PRAGMA user_version={VERSION}")
+        elif _version(db) < VERSION:
+            with write(db, path):
+                if _version(db) < VERSION:
+                    _run(db, SINCE_2)
                     db.execute(f"PRAGMA user_version={VERSION}")
     _check_version(db, path)
     return db
@@ -145,12 +160,17 @@ def marks(items: list[T]) -> str:
     return ",".join("?" * len(items))
 
 
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        db.execute(statement)
+
+
 def _version(db: sqlite3.Connection) -> int:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:
-    if (version := _version(db)) != VERSION:
+    if (version := _version(db)) > VERSION:
         db.close()
         raise WorkspaceError("archive.version", path=str(path), found=version, known=VERSION)

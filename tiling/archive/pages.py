@@ -29,6 +29,8 @@ class Page:
     hash: str
     digest: bytes | None = None
     """Of what it was made from: an external tileset with a known digest is not made again."""
+    key: str | None = None
+    """Of the tile an external tileset begins with."""
 
 
 def row_digest(tile: TileEntry) -> bytes:
@@ -51,24 +53,49 @@ def octree_address(key: str) -> subtree.Address:
     return address
 
 
+def page_digests(tree: tileset.Tree, digests: Mapping[str, bytes]) -> dict[tileset.Key, bytes]:
+    """A digest of each page, by the key it begins with: of all rows in it and in the pages below it; that of ``None`` covers the dataset.
+
+    digests: of the rows, by key.
+    """
+    made: dict[tileset.Key, bytes] = {}
+    for key in tree.pages():
+        made[key] = page_digest(tree, key, digests, made)
+    return made
+
+
+def page_digest(
+    tree: tileset.Tree, key: tileset.Key, digests: Mapping[str, bytes], below: Mapping[tileset.Key, bytes]
+) -> bytes:
+    """The digest of one page. below: those of the pages it links to."""
+    digest = blake2b(digest_size=32)
+    for tile in tree.inside(key):
+        digest.update(digests[tile.key])
+        if tile.key != key and tile.key in tree.cuts:
+            digest.update(below[tile.key])
+    return digest.digest()
+
+
 def explicit_pages(
-    tree: tileset.Tree, digests: Mapping[str, bytes], info: TilesetInfo, known: Mapping[bytes, str], put: Put
+    tree: tileset.Tree, digests: Mapping[tileset.Key, bytes], info: TilesetInfo, known: Mapping[bytes, str], put: Put
 ) -> Iterator[Page]:
-    """Pages of an explicit dataset. digests: of the rows, by key; known: page hashes by digest, of pages that are stored already."""
+    """Pages of an explicit dataset. digests: of the pages; known: page hashes by digest, of pages that are stored already."""
     names: dict[str, str] = {}
     for key in tree.pages():
-        if key is None:
-            continue
-        digest = blake2b(digest_size=32)
-        for tile in tree.inside(key):
-            digest.update(digests[tile.key])
-            if tile.key in names:
-                digest.update(names[tile.key].encode())
-        made = digest.digest()
-        hash_ = known.get(made) or put(tileset.page(tree, key, _content("../c/"), lambda link: f"{names[link]}.json"))
-        names[key] = hash_
-        yield Page(f"p/{hash_}.json", hash_, made)
+        if key is not None:
+            names[key] = known.get(digests[key]) or put(external_page(tree, key, names))
+            yield Page(f"p/{names[key]}.json", names[key], digests[key], key)
     root = root_of(info, tree.entries.values(), tree.children.get(None, ()))
+    yield from root_pages(tree, root, names, put)
+
+
+def external_page(tree: tileset.Tree, key: str, names: Mapping[str, str]) -> bytes:
+    """The page that begins with a tile. names: hashes of the pages it links to, by key."""
+    return tileset.page(tree, key, _content("../c/"), lambda link: f"{names[link]}.json")
+
+
+def root_pages(tree: tileset.Tree, root: tileset.Root, names: Mapping[str, str], put: Put) -> Iterator[Page]:
+    """The root page, live and frozen."""
     for name, up in ((LIVE, ""), (FROZEN, "../")):
         text = tileset.root_page(tree, root, _content(f"{up}c/"), lambda link, up=up: f"{up}p/{names[link]}.json")  # type: ignore[misc]
         yield Page(name, put(text))

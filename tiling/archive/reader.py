@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.archive import index
-from tiling.archive.archive import SNAPSHOT_COLUMNS
-from tiling.archive.archive import snapshot as snapshot_of
 from tiling.archive.pages import FROZEN, LIVE
 from tiling.archive.types import Blob, Snapshot
+from tiling.archive.writing import SNAPSHOT_COLUMNS
+from tiling.archive.writing import snapshot as snapshot_of
 from tim.errors import TilingError
 
 MAPS = 1024

@@ -77,8 +77,9 @@ class Snapshot:
     seq: int
     """1, 2, 3, … within the dataset; never used twice, not even after ``drop``."""
     hash: str
-    """blake2b-256 hex over the sorted rows (key, parent, box, error, refine, content hash), the frame and the rest of the info; neither
-    sequence nor time: equal tilesets have equal hashes."""
+    """blake2b-256 hex over the rows (key, parent, box, error, refine, content hash), the frame and the rest of the info; neither sequence
+    nor time: equal tilesets have equal hashes. Of an explicit dataset over a tree of hashes that follows the pages, so that a small change
+    costs little."""
     store_seq: int
     """The newest store sequence these tiles are known to show."""
     created: str

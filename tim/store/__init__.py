@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from tim.model import Code, Dataset, ObjectRecord, Stage
+from tim.model import Code, Dataset, ObjectRecord, Representation, Stage
 from tim.place import Box3
 from tim.sources import SourceRef
 
@@ -155,6 +155,21 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
+class Appearance:
+    """What drawing an object needs to know, and no more."""
+
+    tim_id: UUID
+    class_id: str
+    name: str
+    attributes: str
+    """JSON as it is stored: parsed by those who carry attributes."""
+    box: Box3 | None
+    digest: bytes
+    """As in :class:`Outline`."""
+    representations: Sequence[Representation]
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """What happened to a dataset's objects between two sequence numbers."""
 
@@ -234,6 +249,15 @@ class ObjectStore(Protocol):
         self, dataset: str, as_of: AsOf | None = None, scenario: str = "", *, box: Box3 | None = None, layer: str | None = None,
     ) -> Iterator[Outline]:  # fmt: skip
         """All objects of a dataset that meet a box, in batches of at most 50,000, in no particular order. Raises UsageError ``store.no-dataset``."""
+
+    def appearances(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
+        """Those of many objects that there are at a moment, as drawing wants them, in no particular order."""
+
+    def attribute_kinds(
+        self, dataset: str, names: Sequence[str], as_of: AsOf | None = None, scenario: str = ""
+    ) -> dict[str, set[str]]:
+        """The JSON types (``null``, ``true``, ``false``, ``integer``, ``real``, ``text``, ``array``, ``object``) a dataset's objects have
+        under these attributes; a name none of them has is left out."""
 
     def changed(self, dataset: str, since: int, limit: int = 100_000) -> Changed:
         """The objects of a dataset that changesets after ``since`` touched, on the common line and in scenarios. A box is that of the newest version."""

@@ -22,7 +22,18 @@ from tim.errors import StoreError, UsageError
 from tim.model import Code, Dataset
 from tim.place import Box3, Frame
 from tim.sources import SourceRef
-from tim.store import Applied, AsOf, Changed, Changeset, ChangesetRecord, Filter, ObjectVersion, Outline, Page
+from tim.store import (
+    Appearance,
+    Applied,
+    AsOf,
+    Changed,
+    Changeset,
+    ChangesetRecord,
+    Filter,
+    ObjectVersion,
+    Outline,
+    Page,
+)
 from tim.store.canonical import EVER, dumps, instant
 from tim.store.sqlite import apply as applying
 from tim.store.sqlite import query as looking
@@ -216,6 +227,24 @@ class SqliteStore:
         with self._reading() as db:
             row = self._dataset_row(db, dataset)[0]
             yield from looking.outline(db, row, seq, valid, scenario, box, layer)
+
+    def appearances(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
+        """Those of many objects that there are at a moment, as drawing wants them, in no particular order."""
+        seq, valid = self._moment(as_of)
+        found: list[Appearance] = []
+        with self._reading() as db:
+            for start in range(0, len(ids), _BATCH):
+                found += looking.appearances(db, ids[start : start + _BATCH], seq, valid, scenario)
+        return found
+
+    def attribute_kinds(
+        self, dataset: str, names: Sequence[str], as_of: AsOf | None = None, scenario: str = ""
+    ) -> dict[str, set[str]]:
+        """The JSON types a dataset's objects have under these attributes; a name none of them has is left out."""
+        seq, valid = self._moment(as_of)
+        with self._reading() as db:
+            row = self._dataset_row(db, dataset)[0]
+            return looking.attribute_kinds(db, row, names, seq, valid, scenario)
 
     def changed(self, dataset: str, since: int, limit: int = 100_000) -> Changed:
         """The objects of a dataset that changesets after ``since`` touched, on the common line and in scenarios. A box is that of the newest version."""

@@ -14,7 +14,7 @@ import numpy as np
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Box3
-from tim.store import Changed, Filter, ObjectVersion, Outline, Page, Touched
+from tim.store import Appearance, Changed, Filter, ObjectVersion, Outline, Page, Touched
 from tim.store.canonical import dumps, moment
 
 _INT64 = 1 << 63
@@ -130,6 +130,54 @@ def outline(
             np.frombuffer(b"".join(ids), "V16"), np.array(corners, np.float64).T.copy(), np.array(classes, np.int32), class_ids,
             np.frombuffer(b"".join(digests), "V32"),
         )  # fmt: skip
+
+
+def appearances(
+    db: sqlite3.Connection, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str
+) -> list[Appearance]:
+    """Some hundred objects, one row for each representation."""
+    where = Where()
+    where.add(f"o.tim_id IN ({','.join('?' * len(ids))}) AND v.scenario = ?", *(i.bytes for i in ids), scenario)
+    in_force(where, seq, valid)
+    rows = db.execute(
+        "SELECT v.id, o.tim_id, k.path, v.name, v.attributes, v.west, v.south, v.bottom, v.east, v.north, v.top, v.digest,"
+        " r.role, r.lod, r.format, r.content, r.properties"
+        " FROM object o CROSS JOIN version v ON v.object = o.id CROSS JOIN class k ON k.id = v.class"
+        f" LEFT JOIN representation r ON r.version = v.id WHERE {where.sql}",
+        where.parameters,
+    )
+    found: list[Appearance] = []
+    last = None
+    for row, tim_id, path, name, attributes, west, south, bottom, east, north, top, digest, *shown in rows:
+        if row != last:
+            representations: list[Representation] = []
+            box = None if west is None else (west, south, bottom, east, north, top)
+            found.append(Appearance(UUID(bytes=tim_id), path, name, attributes, box, digest, representations))
+            last = row
+        if shown[0] is not None:
+            role, lod, format_, content, properties = shown
+            representations.append(
+                Representation(role, lod, format_, content, {} if properties == "{}" else json.loads(properties))
+            )
+    return found
+
+
+def attribute_kinds(
+    db: sqlite3.Connection, dataset: int, names: Sequence[str], seq: int | None, valid: str, scenario: str
+) -> dict[str, set[str]]:
+    """The JSON types of some attributes."""
+    where = Where()
+    in_force(where, seq, valid)
+    where.add("v.scenario = ? AND o.dataset = ?", scenario, dataset)
+    rows = db.execute(
+        "SELECT DISTINCT a.key, a.type FROM object o CROSS JOIN version v ON v.object = o.id CROSS JOIN json_each(v.attributes) a"
+        f" WHERE {where.sql} AND a.key IN ({','.join('?' * len(names))})",
+        [*where.parameters, *names],
+    )
+    kinds: dict[str, set[str]] = {}
+    for name, kind in rows:
+        kinds.setdefault(name, set()).add(kind)
+    return kinds
 
 
 def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Changed:
