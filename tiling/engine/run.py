@@ -10,19 +10,20 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from importers import open_source
 from importers.plan import estimate
 from tiling.archive import Archive, Snapshot, TilesetInfo
-from tiling.builder import Builder, Job, Shard
+from tiling.builder import Builder, Job, ObjectsRef, Shard
 from tiling.engine.executor import Executor, ProcessExecutor
 from tiling.engine.ledger import Identity, Ledger, sources_of
 from tiling.engine.progress import Listener, Meter
 from tiling.engine.work import Task, Work, builder_for, load_builder
 from tim.errors import CorruptSource, SourceError, TilingError, TimError, UsageError, WorkspaceError, is_warning
-from tim.model import Rejected
+from tim.model import Dataset, Rejected
 from tim.sources import SourceRef
 from tim.workspace import Workspace
 
@@ -86,12 +87,13 @@ def tile(
     ):
         with workspace.store() as store:
             store_seq = store.seq  # before the sources: tiles may show more than this, never less
-            sources = store.sources(dataset)
-        if not sources:
+            sources = store.sources(dataset) if found.kind != "objects" else []
+        if not sources and found.kind != "objects":
             raise UsageError("tile.no-sources", dataset=dataset)
         archive.sweep()
-        good, problems = _open_all(sources)
-        job = Job(dataset, found.kind, found.frame, tuple(good), chosen, _scratch(folder))
+        good, problems = _open_all(sources) if sources else ([], [])
+        objects = objects_ref(workspace, found, store_seq) if found.kind == "objects" else None
+        job = Job(dataset, found.kind, found.frame, tuple(good), chosen, _scratch(folder), objects)
         crew = executor or ProcessExecutor(workers)
         try:
             run = _Run(job, name, ledger, archive, crew, Meter(dataset, load_builder(name).stages, progress))
@@ -281,6 +283,12 @@ class _Needs:
 
     def match(self, name: str) -> bool:
         return self._all or name in self._names
+
+
+def objects_ref(workspace: Workspace, dataset: Dataset, store_seq: int) -> ObjectsRef:
+    """The objects of a dataset as they are now: those of its scenario where it has one."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return ObjectsRef(workspace.path.absolute(), store_seq, now, str(dataset.settings.get("scenario", "")))
 
 
 def _settings(defaults: Mapping[str, Any], of_dataset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

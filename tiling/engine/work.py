@@ -15,7 +15,11 @@ from tiling.builder import Builder, Job, Shard
 from tiling.engine.ledger import Done
 from tim.errors import TilingError
 
-BUILDERS: Mapping[str, str] = {"points": "tiling.points:PointBuilder", "meshes": "tiling.meshes:MeshBuilder"}
+BUILDERS: Mapping[str, str] = {
+    "meshes": "tiling.meshes:MeshBuilder",
+    "objects": "tiling.objects:ObjectBuilder",
+    "points": "tiling.points:PointBuilder",
+}
 """Kind of dataset to ``module:class``."""
 
 

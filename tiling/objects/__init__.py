@@ -1,1 +1,5 @@
-"""The lane of objects: what the store holds as single things (buildings, pipes, trees) becomes tiles in which each can be picked."""
+"""Objects with identity to tiles: a quadtree of leaves in full, and prisms above them from afar."""
+
+from tiling.objects.builder import ObjectBuilder
+
+__all__ = ["ObjectBuilder"]

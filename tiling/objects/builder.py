@@ -1,0 +1,284 @@
+"""The lane of objects: leaves that show everything in full, and above them tiles that show the largest from afar.
+
+Who is in which leaf is decided when the work is planned, from columns of the store (:mod:`tiling.objects.layout`); a shard's spec carries
+the ids and a digest of what they say, so a leaf in which nothing changed is not built again. Refined by replacement.
+"""
+
+from __future__ import annotations
+
+from base64 import b85decode, b85encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any, ClassVar
+from uuid import UUID
+
+import numpy as np
+
+from tiling.builder import Job, ObjectsRef, Shard, ShardResult, TileEntry, TileSink
+from tiling.meshes.assemble import box_around, corners
+from tiling.objects.content import encode, proxies
+from tiling.objects.drawing import Reader, columns_of, opened
+from tiling.objects.drawn import Column, Content, Drawn
+from tiling.objects.layout import DEPTH, I64, Cell, Leaf, Objects, Splits, place, settle
+from tiling.objects.memory import Memory, Notes
+from tim.errors import TilingError
+from tim.geometry import F64
+from tim.store import AsOf
+
+PROXIES = 1024
+"""Objects that a tile shows from afar; those beyond are the smallest and count by their size."""
+_SHARD = 4096
+"""Objects in a shard: about a second of work."""
+_COARSE = 8
+"""Tiles of proxies in a shard."""
+_LEAST = 1 / 64
+"""An object is shown in full at the latest when a prism of it would span so many times the tile's error: prisms have no textures."""
+
+Problem = tuple[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The layout of one job."""
+
+    objects: Objects
+    splits: Splits
+    leaves: Sequence[Leaf]
+    without: int
+    columns: Sequence[Column]
+
+
+@dataclass(slots=True)
+class ObjectBuilder:
+    """Objects of the store to tiles with identity; see :class:`tiling.builder.Builder`."""
+
+    version: ClassVar[int] = 1
+    stages: ClassVar[tuple[str, ...]] = ("leaves", "proxies")
+    defaults: ClassVar[Mapping[str, Any]] = {"attributes": (), "lod": ""}
+    """Names of attributes that tiles carry; the level of detail to draw where an object has it, its highest where empty."""
+    _planned: tuple[ObjectsRef, str, _Plan] | None = field(default=None, init=False)
+
+    def plan(self, job: Job, stage: str, done: Mapping[str, Sequence[ShardResult]]) -> Iterator[Shard]:  # noqa: ARG002
+        """Leaves by neighbourhood, some thousand objects to a shard; then the tiles above them."""
+        plan = self._plan(job)
+        if not len(plan.objects):
+            raise TilingError("objects.nothing", dataset=job.dataset)
+        common = {"sources": [], "columns": [[c.name, c.type] for c in plan.columns]}
+        tiles = _leaf_specs(plan) if stage == "leaves" else _proxy_specs(plan)
+        for specs, cost in _runs(tiles, stage):
+            yield Shard(stage, specs[0]["key"], {**common, "tiles": specs}, cost=cost)
+
+    def build(self, job: Job, shard: Shard, sink: TileSink) -> ShardResult:
+        """Draw the tiles of a shard."""
+        columns = [Column(name, kind) for name, kind in shard.spec["columns"]]
+        reader = Reader(_objects(job))
+        names = [column.name for column in columns]
+        wanted = {spec["key"]: unpack(spec["ids"]) for spec in shard.spec["tiles"]}
+        every = list(dict.fromkeys(i for ids in wanted.values() for i in ids))
+        lod = str(job.settings.get("lod", ""))
+        drawn = {one.tim_id: one for one in reader.read(every, lod, names)}
+        tiles, problems = [], []
+        for spec in shard.spec["tiles"]:
+            present = [drawn[i] for i in wanted[spec["key"]] if i in drawn]
+            tile, found = draw(spec, present, job, reader, columns, sink, coarse=shard.stage == "proxies")
+            problems += found
+            tiles.append(tile)
+        counts = {
+            name: sum(tile.counts.get(name, 0) for tile in tiles) for name in ("features", "vertices", "triangles")
+        }
+        return ShardResult(tiles, {"keys": list(wanted)}, counts if shard.stage == "leaves" else {}, problems)
+
+    def finish(self, job: Job, results: Mapping[str, Sequence[ShardResult]]) -> Iterable[TileEntry]:
+        """All tiles; a cell with one tile below is passed over, boxes and errors grow upwards."""
+        plan = self._plan(job)
+        leaves = {tile.key: tile for result in results["leaves"] for tile in result.tiles if tile.content is not None}
+        coarse = {tile.key: tile for result in results["proxies"] for tile in result.tiles}
+        if not leaves:
+            raise TilingError("objects.nothing-drawn", dataset=job.dataset, count=len(plan.objects))
+        return assemble({leaf.key: leaf.cell for leaf in plan.leaves}, leaves, coarse)
+
+    def tileset(self, job: Job, results: Mapping[str, Sequence[ShardResult]]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Attributes the features carry; the layout is remembered from here on."""
+        plan, objects = self._plan(job), _objects(job)
+        columns = [[c.name, c.type] for c in plan.columns]
+        notes = Notes(objects.seq, {name: job.settings[name] for name in self.defaults}, columns)
+        Memory(objects.workspace / "jobs" / job.dataset).replace(plan.splits, plan.leaves, plan.objects, notes)
+        self._planned = None
+        carried = [{"name": name} for name in ("tim_id", "class", "name", *(c.name for c in plan.columns))]
+        return {
+            "asset_extras": {"attributes": carried},
+            "counts": {"without_geometry": plan.without} if plan.without else {},
+        }
+
+    def _plan(self, job: Job) -> _Plan:
+        """The layout, made once for all stages of a run."""
+        objects = _objects(job)
+        if self._planned is None or self._planned[:2] != (objects, job.dataset):
+            store = opened(str(objects.workspace))
+            outline = store.outline(job.dataset, AsOf(objects.valid, objects.seq), objects.scenario)
+            placed, without = place(outline, job.frame)
+            known = Memory(objects.workspace / "jobs" / job.dataset).splits()
+            splits, leaves = settle(placed, known)
+            columns = columns_of(store, job.dataset, objects, list(job.settings.get("attributes", ())))
+            self._planned = (objects, job.dataset, _Plan(placed, splits, leaves, without, columns))
+        return self._planned[2]
+
+
+def draw(
+    spec: Mapping[str, Any],
+    objects: Sequence[Drawn],
+    job: Job,
+    reader: Reader,
+    columns: Sequence[Column],
+    sink: TileSink,
+    *,
+    coarse: bool,
+) -> tuple[TileEntry, list[Problem]]:
+    """One tile, its parent not yet known."""
+    if coarse:
+        content: Content = proxies(objects, job.frame, columns, reader.blob)
+        shown = float(content.deviations.max(initial=0.0))
+        error = max(shown, float(spec["dropped"]), float(spec["largest"]) * _LEAST)
+    else:
+        content, error = encode(objects, job.frame, reader.blob, columns), 0.0
+    ref = sink.put(content.chunks, compress=True) if content.chunks else None
+    counts = {} if coarse else dict(content.counts)
+    return TileEntry(spec["key"], None, box_around(content.low, content.high), error, "REPLACE", ref, counts), list(
+        content.problems
+    )
+
+
+def assemble(
+    cells: Mapping[str, Cell], leaves: Mapping[str, TileEntry], coarse: Mapping[str, TileEntry]
+) -> list[TileEntry]:
+    """The tree over leaves that show something: parents before children."""
+    below: dict[Cell, list[str]] = {}
+    for key in leaves:
+        below.setdefault(cells[key], []).append(key)
+    inner = {_cell(key): tile for key, tile in coarse.items()}
+    children: dict[str, list[str]] = {}
+    tops: dict[Cell, list[str]] = {cell: sorted(keys) for cell, keys in below.items()}
+    for z in range(max((cell.z for cell in tops), default=0), -1, -1):
+        for cell in sorted(c for c in tops if c.z == z):
+            found = tops[cell]
+            tile = inner.get(cell)
+            if tile is not None and len(found) > 1:
+                children[tile.key] = found
+                found = [tile.key]
+            if z:
+                tops.setdefault(cell.parent, []).extend(found)
+            else:
+                tops[cell] = found
+    out: list[TileEntry] = []
+    every = {**coarse, **leaves}
+
+    def settle_down(key: str) -> tuple[F64, F64, float]:
+        tile = every[key]
+        low, high = corners(tile.box) if tile.content is not None else (np.full(3, np.inf), np.full(3, -np.inf))
+        error = tile.geometric_error
+        for child in children.get(key, ()):
+            child_low, child_high, child_error = settle_down(child)
+            low, high, error = np.minimum(low, child_low), np.maximum(high, child_high), max(error, child_error)
+        settled[key] = (low, high, error)
+        return settled[key]
+
+    settled: dict[str, tuple[F64, F64, float]] = {}
+    stack: list[tuple[str, str | None]] = []
+    for top in reversed(next(tops[cell] for cell in tops if cell.z == 0)):
+        settle_down(top)
+        stack.append((top, None))
+    while stack:
+        key, parent = stack.pop()
+        low, high, error = settled[key]
+        error = error if key in children else 0.0
+        out.append(replace(every[key], parent=parent, box=box_around(low, high), geometric_error=error))
+        stack += [(child, key) for child in reversed(children.get(key, ()))]
+    return out
+
+
+def pack(ids: Any) -> str:
+    """V16[n] as text."""
+    return b85encode(np.ascontiguousarray(ids).tobytes()).decode()
+
+
+def unpack(text: str) -> list[UUID]:
+    """The ids of :func:`pack`."""
+    data = b85decode(text)
+    return [UUID(bytes=data[i : i + 16]) for i in range(0, len(data), 16)]
+
+
+def _leaf_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
+    for leaf in sorted(plan.leaves, key=lambda leaf: (_morton(leaf.cell), leaf.key)):
+        yield (
+            {
+                "key": leaf.key,
+                "ids": pack(plan.objects.ids[leaf.members]),
+                "digest": _digest(plan.objects, leaf.members),
+            },
+            len(leaf.members),
+        )
+
+
+def _proxy_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
+    """A tile for every split cell, the largest objects below it in it."""
+    members: dict[Cell, list[I64]] = {}
+    for leaf in plan.leaves:
+        cell = leaf.cell
+        while True:
+            if cell in plan.splits.cells:
+                members.setdefault(cell, []).append(leaf.members)
+            if cell.z == 0:
+                break
+            cell = cell.parent
+    objects = plan.objects
+    for cell in sorted(members, key=lambda c: (_morton(c), c.z)):
+        if len(members[cell]) < 2:
+            continue
+        rows = np.concatenate(members[cell])
+        order = rows[np.lexsort((rows, -objects.size[rows]))]
+        chosen, dropped = np.sort(order[:PROXIES]), order[PROXIES:]
+        yield {
+            "key": cell.key, "ids": pack(objects.ids[chosen]), "digest": _digest(objects, chosen),
+            "dropped": float(objects.size[dropped].max(initial=0.0)), "largest": float(objects.size[chosen].max(initial=0.0)),
+        }, len(chosen)  # fmt: skip
+
+
+def _runs(tiles: Iterator[tuple[dict[str, Any], int]], stage: str) -> Iterator[tuple[list[dict[str, Any]], float]]:
+    run: list[dict[str, Any]] = []
+    total = 0
+    for spec, size in tiles:
+        if run and (total + size > _SHARD or (stage == "proxies" and len(run) >= _COARSE)):
+            yield run, float(total)
+            run, total = [], 0
+        run.append(spec)
+        total += size
+    if run:
+        yield run, float(total)
+
+
+def _digest(objects: Objects, members: I64) -> str:
+    digest = blake2b(digest_size=16)
+    digest.update(np.ascontiguousarray(objects.ids[members]).tobytes())
+    digest.update(np.ascontiguousarray(objects.digests[members]).tobytes())
+    return digest.hexdigest()
+
+
+def _morton(cell: Cell) -> int:
+    """Where a cell begins along the Z-order curve at full depth: neighbours come together."""
+    down = DEPTH - cell.z
+    x, y, out = cell.x << down, cell.y << down, 0
+    for bit in range(DEPTH):
+        out |= (x >> bit & 1) << 2 * bit | (y >> bit & 1) << 2 * bit + 1
+    return out
+
+
+def _cell(key: str) -> Cell:
+    _, z, x, y = key.split("/")
+    return Cell(int(z), int(x), int(y))
+
+
+def _objects(job: Job) -> ObjectsRef:
+    if job.objects is None:
+        raise TilingError("objects.nothing", dataset=job.dataset)
+    return job.objects

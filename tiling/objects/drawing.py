@@ -1,0 +1,111 @@
+"""From the store to the tile: which representation of an object is drawn, and which attributes it carries."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from tiling.builder import ObjectsRef
+from tiling.objects.drawn import Column, Drawn, Kind, Model
+from tim.model import Representation
+from tim.shape import FORMAT
+from tim.store import Appearance, AsOf, ObjectStore
+from tim.workspace import Workspace
+
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?")
+_KINDS: Sequence[tuple[frozenset[str], Kind]] = (
+    (frozenset({"integer"}), "INT64"),
+    (frozenset({"integer", "real"}), "FLOAT64"),
+    (frozenset({"true", "false"}), "BOOLEAN"),
+)
+
+
+class Reader:
+    """Objects of one job, as tiles show them; a worker keeps it for the next shard."""
+
+    def __init__(self, objects: ObjectsRef) -> None:
+        self._store = opened(str(objects.workspace))
+        self._as_of = AsOf(objects.valid, objects.seq)
+        self._scenario = objects.scenario
+
+    def read(self, ids: Sequence[UUID], lod: str, names: Sequence[str] = ()) -> list[Drawn]:
+        """Those of the objects that there are, by id. ``lod``: drawn where an object has it, otherwise its highest; ``names``: attributes."""
+        found = self._store.appearances(ids, self._as_of, self._scenario)
+        chosen = {one.tim_id: shown(one.representations, lod) for one in found}
+        blobs = self._store.get_blobs(r.content for bodies, _ in chosen.values() for r in bodies)
+        drawn = [_drawn(one, *chosen[one.tim_id], blobs, names) for one in found]
+        return sorted(drawn, key=lambda one: one.tim_id.int)
+
+    def blob(self, content: str) -> bytes:
+        """An image or a model. Raises KeyError where it is not there."""
+        data = self._store.get_blob(content)
+        if data is None:
+            raise KeyError(content)
+        return data
+
+
+def shown(
+    representations: Sequence[Representation], lod: str = ""
+) -> tuple[list[Representation], list[Representation]]:
+    """The body and the models to draw: the body of this level of detail, otherwise of the highest; without either, the footprint."""
+    models = [r for r in representations if r.role == "model" and "at" in r.properties]
+    for role in ("body", "footprint"):
+        shapes = [r for r in representations if r.role == role and r.format == FORMAT]
+        if shapes:
+            best = max((r.lod for r in shapes), key=lambda name: (name == lod and lod != "", _height(name)))
+            return [r for r in shapes if r.lod == best], models
+        if models:
+            break
+    return [], models
+
+
+def columns_of(store: ObjectStore, dataset: str, objects: ObjectsRef, names: Sequence[str]) -> list[Column]:
+    """Columns for attributes, typed by what the objects have; one that none has is left out."""
+    if not names:
+        return []
+    kinds = store.attribute_kinds(dataset, names, AsOf(objects.valid, objects.seq), objects.scenario)
+    return [Column(name, _kind(kinds[name] - {"null"})) for name in names if kinds.get(name, set()) - {"null"}]
+
+
+@lru_cache(maxsize=4)
+def opened(workspace: str) -> ObjectStore:
+    """The store of a workspace, open as long as the process lives."""
+    return Workspace.open(Path(workspace)).store().__enter__()
+
+
+def _drawn(
+    one: Appearance,
+    bodies: Sequence[Representation],
+    models: Sequence[Representation],
+    blobs: Mapping[str, bytes],
+    names: Sequence[str],
+) -> Drawn:
+    attributes: dict[str, Any] = {}
+    if names:
+        every = json.loads(one.attributes)
+        attributes = {name: every[name] for name in names if name in every}
+    shapes = [blobs[r.content] for r in bodies if r.content in blobs]
+    return Drawn(one.tim_id, one.class_id, one.name, attributes, shapes, [_model(r) for r in models])
+
+
+def _model(shown: Representation) -> Model:
+    properties = shown.properties
+    lon, lat, height = (float(v) for v in properties["at"])
+    scale = properties.get("scale", 1.0)
+    x, y, z = (float(v) for v in scale) if isinstance(scale, list | tuple) else (float(scale),) * 3
+    return Model(shown.content, shown.format, (lon, lat, height), float(properties.get("heading", 0.0)), (x, y, z))
+
+
+def _height(lod: str) -> tuple[float, str]:
+    """How detailed a level of detail is, by the number in its name."""
+    found = _NUMBERS.search(lod)
+    return float(found[0]) if found else -1.0, lod
+
+
+def _kind(types: set[str]) -> Kind:
+    return next((kind for allowed, kind in _KINDS if types <= allowed), "STRING")
