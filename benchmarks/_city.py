@@ -34,7 +34,9 @@ def house(random: np.random.Generator, corners: int, bands: int) -> list[Polygon
     rings = [flat + [0, 0, height * k / bands] for k in range(bands + 1)]
     faces = [Polygon([rings[0][::-1]], "GroundSurface"), Polygon([rings[-1]], "RoofSurface")]
     for low, high in zip(rings, rings[1:], strict=False):
-        faces += [Polygon([np.array([low[k - 1], low[k], high[k], high[k - 1]])], "WallSurface") for k in range(corners)]
+        faces += [
+            Polygon([np.array([low[k - 1], low[k], high[k], high[k - 1]])], "WallSurface") for k in range(corners)
+        ]
     return faces
 
 
@@ -73,9 +75,13 @@ def record(number: int, blob: bytes, box: Sequence[float], floors: int | None = 
     )  # fmt: skip
 
 
-def moved(numbers: np.ndarray, side: int, made: Sequence[Built], frame: Frame) -> Iterator[tuple[int, bytes, list[float]]]:  # type: ignore[type-arg]
+def moved(
+    numbers: np.ndarray, side: int, made: Sequence[Built], frame: Frame
+) -> Iterator[tuple[int, bytes, list[float]]]:
     """Number, blob and box of each house where it stands."""
-    local = np.column_stack([(numbers % side - side / 2) * SPACING, (numbers // side - side / 2) * SPACING, np.zeros(len(numbers))])
+    local = np.column_stack(
+        [(numbers % side - side / 2) * SPACING, (numbers // side - side / 2) * SPACING, np.zeros(len(numbers))]
+    )
     shift = np.rint((frame.to_ecef(local) - frame.origin) / STEP) * STEP
     at: F64 = ellipsoid.to_geographic(frame.to_ecef(local))
     for number, offset, place in zip(numbers.tolist(), shift.tolist(), at.tolist(), strict=True):

@@ -76,7 +76,9 @@ def tiled(folder: Path, slug: str, count: int, kind: tuple[int, int]) -> Run:
     start = time.perf_counter()
     made_workspace(folder, slug, count, *kind)
     filled = time.perf_counter() - start
-    usage = _report.run([sys.executable, "-m", "cli", "tile", slug, "-w", str(folder), "-j", str(WORKERS), "-q", "--json"])
+    usage = _report.run(
+        [sys.executable, "-m", "cli", "tile", slug, "-w", str(folder), "-j", str(WORKERS), "-q", "--json"]
+    )
     report = json.loads(usage.output)
     first = report["datasets"][0] if "datasets" in report else report[0] if isinstance(report, list) else report
     if first["counts"]["features"] != count:

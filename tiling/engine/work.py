@@ -57,7 +57,7 @@ class Work:
     def __call__(self, task: Task) -> tuple[Done, list[ContentRow]]:
         """Build one shard. What was put is on disk when this returns; the caller registers the rows."""
         start = time.perf_counter()
-        sink = PackWriter(self.packs, task.id)
+        sink = PackWriter(self.packs, task.id, fast=True)
         try:
             result = load_builder(self.builder).build(self.job, task.shard, sink)
             rows = sink.close()

@@ -6,7 +6,7 @@ the ids and a digest of what they say, so a leaf in which nothing changed is not
 
 from __future__ import annotations
 
-from base64 import b85decode, b85encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -26,8 +26,10 @@ from tim.errors import TilingError
 from tim.geometry import F64
 from tim.store import AsOf
 
-PROXIES = 1024
+PROXIES = 256
 """Objects that a tile shows from afar; those beyond are the smallest and count by their size."""
+CROWD = 1024
+"""A cell with fewer objects below needs no tile of its own: its leaves are few enough for the tile above."""
 _SHARD = 4096
 """Objects in a shard: about a second of work."""
 _COARSE = 8
@@ -199,12 +201,12 @@ def assemble(
 
 def pack(ids: Any) -> str:
     """V16[n] as text."""
-    return b85encode(np.ascontiguousarray(ids).tobytes()).decode()
+    return b64encode(np.ascontiguousarray(ids).tobytes()).decode()
 
 
 def unpack(text: str) -> list[UUID]:
     """The ids of :func:`pack`."""
-    data = b85decode(text)
+    data = b64decode(text)
     return [UUID(bytes=data[i : i + 16]) for i in range(0, len(data), 16)]
 
 
@@ -223,17 +225,19 @@ def _leaf_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
 def _proxy_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
     """A tile for every split cell, the largest objects below it in it."""
     members: dict[Cell, list[I64]] = {}
+    parts: dict[Cell, set[str]] = {}
     for leaf in plan.leaves:
-        cell = leaf.cell
+        cell, part = leaf.cell, leaf.key
         while True:
             if cell in plan.splits.cells:
                 members.setdefault(cell, []).append(leaf.members)
+                parts.setdefault(cell, set()).add(part)
             if cell.z == 0:
                 break
-            cell = cell.parent
+            cell, part = cell.parent, cell.key
     objects = plan.objects
     for cell in sorted(members, key=lambda c: (_morton(c), c.z)):
-        if len(members[cell]) < 2:
+        if len(parts[cell]) < 2 or sum(map(len, members[cell])) < CROWD:
             continue
         rows = np.concatenate(members[cell])
         order = rows[np.lexsort((rows, -objects.size[rows]))]
