@@ -165,6 +165,21 @@ def test_the_highlight_outlives_its_tile(browser: Browser, stub: Stub) -> None:
         assert viewer.problems == []
 
 
+def test_a_newer_snapshot_takes_the_place_of_the_older(viewer: Viewer, stub: Stub) -> None:
+    before = viewer.pixels()
+    click(viewer, -60, -40, 27)
+    expect(panel(viewer)).to_contain_text("教学楼")
+    tinted = orange(viewer)
+    stub.requests.clear()
+    stub.collections[0]["tim"]["snapshot"] |= {"seq": 2, "hash": "77aa" * 16}
+    viewer.page.evaluate("document.querySelector('tim-app').session.load()")
+    assert orange(viewer) == pytest.approx(tinted), "what is selected is tinted in the new tiles as well"
+    assert "tiles/quarter/tileset.json" in stub.requests
+    close(viewer)
+    assert changed(before, viewer.pixels()) == 0
+    assert viewer.problems == []
+
+
 def test_foreign_tiles_show_what_they_carry(viewer: Viewer) -> None:
     page = viewer.page
     page.get_by_role("checkbox", name="Show 旧城瓦片").check()
