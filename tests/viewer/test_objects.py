@@ -335,6 +335,11 @@ def test_coordinates_in_a_chosen_crs(viewer: Viewer, stub: Stub) -> None:
     east, north = Transformer.from_crs(4326, 4526, always_xy=True).transform(lon, lat)
     assert shown == pytest.approx([east, north, sample.HEIGHT + 27 - 3.5], abs=1)
     shot(viewer, "crs-readout")
+    stub.broken.add("api/coordinates")
+    page.mouse.move(x + 9, y)
+    expect(page.get_by_role("group", name="Cursor position")).to_contain_text("The server refused: It broke.")
+    stub.broken.clear()
+    viewer.errors[:] = [error for error in viewer.errors if "500" not in error]
     page.get_by_role("button", name="CGCS2000 / 3-degree").click()
     page.get_by_role("radio", name=re.compile("Longitude and latitude only")).check()
     page.get_by_role("button", name="Use", exact=True).click()

@@ -45,7 +45,6 @@ export class Readout {
       this.coordinates = { ...(await fetchCoordinates([longitude, latitude, height], crs, view.vertical, key)), crs };
       this.error = null;
     } catch (error) {
-      this.coordinates = null;
       this.error = error;
     }
     this.host.requestUpdate();
