@@ -165,6 +165,21 @@ def test_the_highlight_outlives_its_tile(browser: Browser, stub: Stub) -> None:
         assert viewer.problems == []
 
 
+def test_a_newer_snapshot_takes_the_place_of_the_older(viewer: Viewer, stub: Stub) -> None:
+    before = viewer.pixels()
+    click(viewer, -60, -40, 27)
+    expect(panel(viewer)).to_contain_text("教学楼")
+    tinted = orange(viewer)
+    stub.requests.clear()
+    stub.collections[0]["tim"]["snapshot"] |= {"seq": 2, "hash": "77aa" * 16}
+    viewer.page.evaluate("document.querySelector('tim-app').session.load()")
+    assert orange(viewer) == pytest.approx(tinted), "what is selected is tinted in the new tiles as well"
+    assert "tiles/quarter/tileset.json" in stub.requests
+    close(viewer)
+    assert changed(before, viewer.pixels()) == 0
+    assert viewer.problems == []
+
+
 def test_foreign_tiles_show_what_they_carry(viewer: Viewer) -> None:
     page = viewer.page
     page.get_by_role("checkbox", name="Show 旧城瓦片").check()
@@ -320,6 +335,11 @@ def test_coordinates_in_a_chosen_crs(viewer: Viewer, stub: Stub) -> None:
     east, north = Transformer.from_crs(4326, 4526, always_xy=True).transform(lon, lat)
     assert shown == pytest.approx([east, north, sample.HEIGHT + 27 - 3.5], abs=1)
     shot(viewer, "crs-readout")
+    stub.broken.add("api/coordinates")
+    page.mouse.move(x + 9, y)
+    expect(page.get_by_role("group", name="Cursor position")).to_contain_text("The server refused: It broke.")
+    stub.broken.clear()
+    viewer.errors[:] = [error for error in viewer.errors if "500" not in error]
     page.get_by_role("button", name="CGCS2000 / 3-degree").click()
     page.get_by_role("radio", name=re.compile("Longitude and latitude only")).check()
     page.get_by_role("button", name="Use", exact=True).click()

@@ -29,7 +29,25 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   Escape: "close",
 };
 
-export function actionOf(event: KeyboardEvent): Action | null {
+function actionOf(event: KeyboardEvent): Action | null {
   if (event.ctrlKey || event.metaKey || event.altKey) return null;
   return ACTIONS[event.key] ?? ACTIONS[event.key.toLowerCase()] ?? null;
+}
+
+/** Makes the canvas reachable by keyboard and tells what its keys mean. Its focus is marked unless a pointer gave it. */
+export function listenToKeys(canvas: HTMLCanvasElement, act: (action: Action) => void): void {
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "application");
+  canvas.addEventListener("keydown", (event) => {
+    canvas.classList.remove("by-pointer");
+    const action = actionOf(event);
+    if (!action) return;
+    event.preventDefault();
+    act(action);
+  });
+  canvas.addEventListener("blur", () => canvas.classList.remove("by-pointer"));
+  canvas.addEventListener("pointerdown", () => {
+    canvas.classList.add("by-pointer");
+    canvas.focus();
+  });
 }

@@ -6,6 +6,8 @@ import type { Place } from "./scene/pick";
 import type { Session } from "./session";
 
 const INTERVAL_MS = 200;
+/** After a refusal, which the next place most likely meets as well. */
+const PAUSE_MS = 2000;
 
 export class Readout {
   /** The last the server has told; of an earlier CRS until the cursor moves. */
@@ -31,7 +33,8 @@ export class Readout {
     while (this.wanted && this.session.view.crs) {
       const place = this.wanted;
       this.wanted = null;
-      await Promise.all([this.ask(place, this.session.view.crs), new Promise((resolve) => setTimeout(resolve, INTERVAL_MS))]);
+      await Promise.all([this.ask(place, this.session.view.crs), pause(INTERVAL_MS)]);
+      if (this.error) await pause(PAUSE_MS);
     }
     this.busy = false;
   }
@@ -42,9 +45,12 @@ export class Readout {
       this.coordinates = { ...(await fetchCoordinates([longitude, latitude, height], crs, view.vertical, key)), crs };
       this.error = null;
     } catch (error) {
-      this.coordinates = null;
       this.error = error;
     }
     this.host.requestUpdate();
   }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

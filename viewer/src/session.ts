@@ -90,10 +90,11 @@ export class Session implements ReactiveController {
     this.change({ layers: on ? [...others, ...ids] : others });
   }
 
-  /** Shows a collection that is not shown yet. */
+  /** Shows a collection that is not shown yet, where it can be. */
   reveal(id: string): void {
     const collection = this.collections.find((candidate) => candidate.id === id);
-    if (collection && !this.shown.includes(collection) && !this.isLocked(collection)) this.toggleLayers([id], true);
+    const hidden = collection?.snapshot && !this.shown.includes(collection) && !this.isLocked(collection);
+    if (hidden) this.toggleLayers([id], true);
   }
 
   /** Tells a failed request, in the server's words where it has some. */

@@ -88,7 +88,7 @@ export class StatusBar extends LitElement {
         overflow: hidden;
         text-overflow: ellipsis;
         flex: 0 9 auto;
-        min-width: 60px;
+        min-width: 96px;
         display: block;
       }
       .scale {
@@ -143,7 +143,10 @@ export class StatusBar extends LitElement {
   /** Surveyors' numbers: millimetres, no separators. */
   private inCrs() {
     const { t, language, failure, current: coordinates } = this;
-    if (failure) return html`<span class="failure">${serverText(failure)(t, language)}</span>`;
+    if (failure) {
+      const text = serverText(failure)(t, language);
+      return html`<span class="failure" title=${text}>${text}</span>`;
+    }
     if (!coordinates) return nothing;
     const { axes, units } = coordinates;
     const values = [coordinates.x, coordinates.y, coordinates.h];

@@ -2,12 +2,13 @@
 
 import { LitElement, type TemplateResult, html, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import type { Box, Collection } from "../api";
+import type { Collection } from "../api";
+import { failuresToldBy } from "../failures";
 import { type Translate, translator } from "../i18n";
-import { actionOf } from "../keyboard";
-import { removeObject, searchCrs, searchObjects } from "../object-api";
+import { type Action, listenToKeys } from "../keyboard";
+import { Navigation } from "../navigation";
+import { searchCrs, searchObjects } from "../object-api";
 import { Readout } from "../readout";
-import { startBox } from "../scene/camera";
 import { Stage, hasWebGl } from "../scene/stage";
 import { Selection } from "../selection";
 import { Session } from "../session";
@@ -30,7 +31,6 @@ import type { Tools } from "./tools";
 import "./top-bar";
 import type { TopBar } from "./top-bar";
 
-const FLIGHT_SECONDS = 1.2;
 const NARROW = "(max-width: 720px)";
 
 @customElement("tim-app")
@@ -51,6 +51,7 @@ export class TimApp extends LitElement {
 
   private readonly session = new Session(this, (camera) => this.stage?.place(camera));
   private readonly selection = new Selection(this, this.session);
+  private readonly navigation = new Navigation(this.session, this.selection, (box, seconds) => this.stage?.fly(box, seconds));
   private readonly readout = new Readout(this, this.session);
   private stage: Stage | null = null;
   private started!: Promise<void>;
@@ -74,18 +75,7 @@ export class TimApp extends LitElement {
       return;
     }
     this.stage = this.makeStage();
-    const { canvas } = this.stage;
-    canvas.tabIndex = 0;
-    canvas.setAttribute("role", "application");
-    canvas.addEventListener("keydown", (event) => {
-      canvas.classList.remove("by-pointer");
-      this.keyPressed(event);
-    });
-    canvas.addEventListener("blur", () => canvas.classList.remove("by-pointer"));
-    canvas.addEventListener("pointerdown", () => {
-      canvas.classList.add("by-pointer");
-      canvas.focus();
-    });
+    listenToKeys(this.stage.canvas, (action) => this.act(action));
     if (this.session.view.camera) this.stage.place(this.session.view.camera);
     await this.session.load();
   }
@@ -105,13 +95,10 @@ export class TimApp extends LitElement {
       pointed: (place) => this.tools.point(place),
       drawn: () => this.tools.follow(),
       propertiesFound: ({ id }, names) => (this.found = new Map(this.found).set(id, names)),
-      tilesetFailed: ({ id, title }, reason) =>
-        session.tell({ id: `tileset ${id}`, tone: "error", text: (t) => t("notice.tilesetFailed", { title, reason }), retry: () => this.retry(id) }),
-      tilesFailed: ({ id, title }, count) =>
-        session.tell({ id: `tiles ${id}`, tone: "error", text: (t) => t("notice.tilesFailed", { title, count }) }),
-      previewFailed: () => session.tell({ id: "preview", tone: "error", text: (t) => t("notice.previewFailed") }),
-      baseMapFailed: () => session.tell({ id: "base map", tone: "error", text: (t) => t("notice.baseMapFailed") }),
-      renderFailed: (reason) => session.tell({ id: "render", tone: "error", text: (t) => t("notice.renderFailed", { reason }) }),
+      ...failuresToldBy(session, () => {
+        this.stage?.layers.forgetFailures();
+        this.requestUpdate();
+      }),
     });
   }
 
@@ -126,7 +113,7 @@ export class TimApp extends LitElement {
     this.stage?.canvas.setAttribute("aria-label", this.t("map.label"));
     if (!this.session.loaded || !this.stage) return;
     this.stage.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
-    if (!this.begun && !view.camera) this.begin();
+    if (!this.begun && !view.camera) this.navigation.begin();
     this.begun = true;
   }
 
@@ -139,7 +126,7 @@ export class TimApp extends LitElement {
       <tim-top-bar
         .t=${t} .title=${settings.title[language]} .language=${language} .mode=${this.theme} .baseMap=${view.baseMap}
         .baseMaps=${settings.baseMaps} .panelOpen=${this.panelOpen} .search=${this.findObjects}
-        @choose=${(event: CustomEvent<string>) => void this.goTo(event.detail)}
+        @choose=${(event: CustomEvent<string>) => void this.navigation.goTo(event.detail)}
         @panel=${() => (this.panelOpen = !this.panelOpen)}
         @base-map=${(event: CustomEvent<string>) => session.change({ baseMap: event.detail })}
         @share=${this.share}
@@ -150,7 +137,7 @@ export class TimApp extends LitElement {
         ${this.panelOpen ? this.sidePanel() : nothing}
         <div class="stage">
           <div class="map"></div>
-          <tim-tools .t=${t} .session=${session} .stage=${this.stage} @placed=${(event: CustomEvent<{ id: string }>) => void this.showPlaced(event.detail.id)}></tim-tools>
+          <tim-tools .t=${t} .session=${session} .stage=${this.stage} @placed=${(event: CustomEvent<{ id: string }>) => void this.navigation.showPlaced(event.detail.id)}></tim-tools>
           ${this.infoPanel()}
           <tim-notices .t=${t} .language=${language} .notices=${session.notices}
             @dismiss=${(event: CustomEvent<string>) => session.dismiss(event.detail)}></tim-notices>
@@ -173,7 +160,7 @@ export class TimApp extends LitElement {
         .t=${t} .language=${view.language} .collections=${session.collections} .shown=${new Set(shown.map(({ id }) => id))}
         .isLocked=${(collection: Collection) => session.isLocked(collection)} .loaded=${session.loaded} .hasKey=${session.key !== ""}
         @toggle=${({ detail }: CustomEvent<{ ids: readonly string[]; on: boolean }>) => session.toggleLayers(detail.ids, detail.on)}
-        @fly-to=${(event: CustomEvent<string>) => this.flyTo(event.detail)}
+        @fly-to=${(event: CustomEvent<string>) => this.navigation.flyToLayer(event.detail)}
         @ask-key=${() => this.keyDialog.open()}></tim-layer-panel>
       <tim-display-panel
         .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")} .found=${this.found}
@@ -190,47 +177,8 @@ export class TimApp extends LitElement {
     return html`<tim-info-panel .t=${t} .language=${session.view.language} .picked=${picked} .details=${details} .collection=${collection}
       .canEdit=${session.settings.canEdit} @close=${this.closeInfo} @copy=${this.copyPlace} @retry=${() => selection.retry()}
       @copy-text=${(event: CustomEvent<string>) => void session.copy(event.detail, "notice.attributesCopied")}
-      @go-to=${(event: CustomEvent<string>) => void this.goTo(event.detail)}
-      @remove=${(event: CustomEvent<string>) => void this.removeObject(event.detail)}></tim-info-panel>`;
-  }
-
-  private flyTo(id: string): void {
-    const { session } = this;
-    const collection = session.collections.find((candidate) => candidate.id === id);
-    if (!collection?.box) return;
-    session.reveal(id);
-    this.fly(collection.box);
-  }
-
-  /** Selects an object, shows its layer and flies there. */
-  private async goTo(id: string, seconds = FLIGHT_SECONDS): Promise<void> {
-    const object = await this.selection.open(id);
-    if (!object) return;
-    this.session.reveal(object.dataset);
-    if (object.bbox) this.fly(object.bbox, seconds);
-  }
-
-  private fly(box: Box, seconds = FLIGHT_SECONDS): void {
-    this.stage?.fly(box, seconds);
-  }
-
-  private async showPlaced(id: string): Promise<void> {
-    await this.session.load();
-    const object = await this.selection.open(id);
-    if (object) this.session.reveal(object.dataset);
-  }
-
-  private async removeObject(id: string): Promise<void> {
-    const { session } = this;
-    try {
-      await removeObject(id, session.key);
-    } catch (error) {
-      session.tellFailure("remove", error);
-      return;
-    }
-    this.closeInfo();
-    session.tell({ id: "remove", tone: "info", text: (t) => t("notice.removed") });
-    await session.load();
+      @go-to=${(event: CustomEvent<string>) => void this.navigation.goTo(event.detail)}
+      @remove=${async (event: CustomEvent<string>) => (await this.navigation.remove(event.detail)) && this.closeInfo()}></tim-info-panel>`;
   }
 
   private readonly findObjects = (text: string) => searchObjects(text, this.session.key);
@@ -239,25 +187,9 @@ export class TimApp extends LitElement {
     return searchCrs(text, view.camera && [view.camera[0], view.camera[1]], key);
   };
 
-  /** The first view without a camera in the link: the object that the link names, else all there is. */
-  private begin(): void {
-    this.goHome(0);
-    const { selected } = this.session.view;
-    if (selected) void this.goTo(selected, 0);
-  }
-
-  private goHome(seconds: number): void {
-    const { shown, collections } = this.session;
-    const box = startBox(shown.length > 0 ? shown : collections);
-    if (box) this.stage?.fly(box, seconds);
-  }
-
-  private keyPressed(event: KeyboardEvent): void {
-    const action = actionOf(event);
-    if (!action) return;
-    event.preventDefault();
+  private act(action: Action): void {
     if (typeof action === "object") this.stage?.move(action.move);
-    else if (action === "home") this.goHome(FLIGHT_SECONDS);
+    else if (action === "home") this.navigation.goHome();
     else if (action === "ask") this.stage?.askAtCentre();
     else if (action === "underground") this.session.change({ underground: !this.session.view.underground });
     else if (action === "panel") this.panelOpen = !this.panelOpen;
@@ -274,12 +206,6 @@ export class TimApp extends LitElement {
     await this.updateComplete;
     await this.layerPanel?.updateComplete;
     this.layerPanel?.focusSearch();
-  }
-
-  private retry(id: string): void {
-    this.session.dismiss(`tileset ${id}`);
-    this.stage?.layers.forgetFailures();
-    this.requestUpdate();
   }
 
   private closeInfo(): void {

@@ -20,6 +20,11 @@ export class Highlight {
     tileset.tileUnload.addEventListener(({ content }: Cesium3DTile) => this.tinted.delete(content));
   }
 
+  /** Before a tileset goes: its features can then no longer be given their colours back, nor need to. */
+  forget(tileset: Cesium3DTileset): void {
+    for (const [content, features] of this.tinted) if (features.some(([feature]) => feature.tileset === tileset)) this.tinted.delete(content);
+  }
+
   /** Tints one object and nothing else; null: nothing. */
   set(id: string | null): void {
     if (id === this.id) return;

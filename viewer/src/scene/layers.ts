@@ -75,6 +75,7 @@ export class Layers {
     const layer = this.loaded.get(id);
     if (!layer || layer.collection.snapshot?.hash === snapshot?.hash) return;
     this.loaded.delete(id);
+    this.highlight.forget(layer.tileset);
     this.scene.primitives.remove(layer.tileset);
   }
 
