@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def house(random: np.random.Generator, corners: int, bands: int) -> list[Polygon
     height = random.uniform(6, 40)
     rings = [flat + [0, 0, height * k / bands] for k in range(bands + 1)]
     faces = [Polygon([rings[0][::-1]], "GroundSurface"), Polygon([rings[-1]], "RoofSurface")]
-    for low, high in zip(rings, rings[1:], strict=False):
+    for low, high in pairwise(rings):
         faces += [
             Polygon([np.array([low[k - 1], low[k], high[k], high[k - 1]])], "WallSurface") for k in range(corners)
         ]

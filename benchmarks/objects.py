@@ -81,7 +81,7 @@ def tiled(folder: Path, slug: str, count: int, kind: tuple[int, int]) -> Run:
     )
     report = json.loads(usage.output)
     first = report["datasets"][0] if "datasets" in report else report[0] if isinstance(report, list) else report
-    if first["counts"]["features"] != count:
+    if first["counts"]["objects"] != count:
         raise SystemExit(f"{first['counts']} of {count} objects were drawn")
     return Run(count, usage, filled, first)
 

@@ -156,6 +156,19 @@ class Archive:
             for row in self._db.execute(query, (dataset, found.seq, found.seq)):
                 yield writing.tile(*row)
 
+    def entries(self, dataset: str, keys: Iterable[str]) -> dict[str, TileEntry]:
+        """Those of the tiles that the newest snapshot has, by key."""
+        found: dict[str, TileEntry] = {}
+        with index.refusals(self.path):
+            for batch in index.batches(dict.fromkeys(keys)):
+                query = (
+                    f"SELECT {writing.TILE_COLUMNS} FROM tile JOIN dataset d ON d.id=dataset"
+                    f" LEFT JOIN content c ON c.id=content WHERE d.name=? AND to_seq=? AND key IN ({index.marks(batch)})"
+                )
+                rows = self._db.execute(query, (dataset, index.OPEN, *batch))
+                found.update((row[0], writing.tile(*row)) for row in rows)
+        return found
+
     def rollback(self, dataset: str, seq: int) -> Snapshot:
         """Publish the tiles of an older snapshot again, as a new sequence. Raises UsageError where that snapshot is not kept."""
         return self.publish(dataset, list(self.tiles(dataset, seq)), self.info(dataset, seq))

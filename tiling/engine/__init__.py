@@ -7,8 +7,9 @@ from tiling.engine.convert import ConvertReport, convert
 from tiling.engine.executor import DaskExecutor, Executor, ProcessExecutor, SerialExecutor, default_workers
 from tiling.engine.progress import Listener, Progress
 from tiling.engine.run import TileReport, tile
+from tiling.engine.update import UpdateReport, update
 
 __all__ = [
-    "ConvertReport", "DaskExecutor", "Executor", "Listener", "ProcessExecutor", "Progress", "SerialExecutor", "TileReport", "convert",
-    "default_workers", "tile",
+    "ConvertReport", "DaskExecutor", "Executor", "Listener", "ProcessExecutor", "Progress", "SerialExecutor", "TileReport", "UpdateReport", "convert",
+    "default_workers", "tile", "update",
 ]  # fmt: skip

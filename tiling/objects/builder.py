@@ -6,6 +6,7 @@ the ids and a digest of what they say, so a leaf in which nothing changed is not
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from tiling.objects.layout import DEPTH, I64, Cell, Leaf, Objects, Splits, place
 from tiling.objects.memory import Memory, Notes
 from tim.errors import TilingError
 from tim.geometry import F64
+from tim.model import Dataset
 from tim.store import AsOf
 
 PROXIES = 256
@@ -127,6 +129,12 @@ class ObjectBuilder:
         return self._planned[2]
 
 
+def notes_hold(notes: Notes, dataset: Dataset) -> bool:
+    """Whether tiles made like this are what the dataset's own settings ask for."""
+    wanted = {name: dataset.settings.get(name, default) for name, default in ObjectBuilder.defaults.items()}
+    return json.dumps(wanted, sort_keys=True) == json.dumps(dict(notes.settings), sort_keys=True)
+
+
 def draw(
     spec: Mapping[str, Any],
     objects: Sequence[Drawn],
@@ -145,7 +153,7 @@ def draw(
     else:
         content, error = encode(objects, job.frame, reader.blob, columns), 0.0
     ref = sink.put(content.chunks, compress=True) if content.chunks else None
-    counts = {} if coarse else dict(content.counts)
+    counts = {} if coarse else {{"features": "objects"}.get(name, name): n for name, n in content.counts.items()}
     return TileEntry(spec["key"], None, box_around(content.low, content.high), error, "REPLACE", ref, counts), list(
         content.problems
     )

@@ -1,0 +1,181 @@
+"""``update``: what changed in the store since the newest snapshot, in the tiles at once.
+
+Only the leaves of the changed objects are drawn again, in this process; the tiles above them keep their prisms, and grow in box and error
+where they must, so that nothing is hidden or understated meanwhile. The next ``tile`` draws those anew. What an update cannot do (a leaf
+that appears, empties or overflows; very much that changed) is left to ``tile``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
+
+import numpy as np
+
+from tiling.archive import Archive, PackWriter, Snapshot
+from tiling.builder import Job, TileEntry
+from tiling.engine.executor import SerialExecutor
+from tiling.engine.run import objects_ref, tile
+from tiling.meshes.assemble import box_around, corners
+from tiling.objects.builder import draw, notes_hold
+from tiling.objects.drawing import Reader, opened
+from tiling.objects.drawn import Column
+from tiling.objects.layout import FULL, Splits, locate, measure
+from tiling.objects.memory import Memory
+from tim.model import Dataset
+from tim.place import Box3
+from tim.store import Touched
+from tim.workspace import Workspace
+
+MOST = 2000
+"""Changed objects up to which an update is cheaper than a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """What an update did."""
+
+    snapshot: Snapshot
+    tiles: tuple[str, ...]
+    """Keys of the leaves that were drawn again; empty where ``tile`` did the work, or nothing had changed."""
+    whole: bool
+    """Whether it took a whole run."""
+    seconds: float
+
+
+def update(workspace: Workspace, dataset: str) -> UpdateReport:
+    """Bring the tiles of a dataset of objects up to what the store has now.
+
+    Raises what :func:`tiling.engine.tile` raises; UsageError for a dataset that was never tiled and cannot be.
+    """
+    began = time.perf_counter()
+    found = opened(str(workspace.path.absolute())).dataset(dataset)
+    if found.kind == "objects":
+        with workspace.lock(f"tile-{dataset}"), Archive(workspace.archive_root) as archive:
+            done = _Update(workspace, found, archive).run()
+        if done is not None:
+            snapshot, keys = done
+            return UpdateReport(snapshot, keys, False, time.perf_counter() - began)
+    report = tile(workspace, dataset, executor=SerialExecutor())
+    return UpdateReport(report.snapshot, (), True, time.perf_counter() - began)
+
+
+class _Update:
+    """One update, under the dataset's lock."""
+
+    def __init__(self, workspace: Workspace, dataset: Dataset, archive: Archive) -> None:
+        self.workspace, self.dataset, self.archive = workspace, dataset, archive
+        self.memory = Memory(workspace.jobs(dataset.slug))
+
+    def run(self) -> tuple[Snapshot, tuple[str, ...]] | None:
+        """The new snapshot and the leaves drawn again; ``None`` where a whole run is needed."""
+        slug = self.dataset.slug
+        snapshot, notes = self.archive.latest(slug), self.memory.notes()
+        if snapshot is None or notes is None or not notes_hold(notes, self.dataset):
+            return None
+        store = opened(str(self.workspace.path.absolute()))
+        now, since = store.seq, notes.store_seq
+        if snapshot.store_seq < since:
+            return None
+        changed = store.changed(slug, since, MOST)
+        if not changed.complete:
+            return None
+        notes = replace(notes, store_seq=now)
+        if not changed.touched:
+            return self.archive.update(slug, [], now, self._sink()), ()
+        splits = self.memory.splits()
+        members = self._members(changed.touched, splits)
+        if members is None:
+            return None
+        objects = objects_ref(self.workspace, self.dataset, now)
+        job = Job(slug, "objects", self.dataset.frame, (), notes.settings, self.workspace.jobs(slug), objects)
+        columns = [Column(name, kind) for name, kind in notes.columns]  # type: ignore[arg-type]
+        reader = Reader(objects)
+        sink = self._sink()
+        try:
+            tiles = self._draw(job, reader, columns, members, sink)
+            if tiles is None:
+                sink.abort()
+                return None
+            tiles += self._above(tiles, _reach(changed.touched, self.dataset))
+        except BaseException:
+            sink.abort()
+            raise
+        published = self.archive.update(slug, tiles, now, sink)
+        self.memory.amend(members, notes)
+        return published, tuple(members)
+
+    def _members(self, touched: Sequence[Touched], splits: Splits) -> dict[str, set[UUID]] | None:
+        """Who is in the leaves of what changed, afterwards."""
+        before, after = (
+            _leaves([(t.tim_id, getattr(t, side)) for t in touched], splits, self.dataset)
+            for side in ("old_box", "new_box")
+        )
+        keys = {*before.values(), *after.values()}
+        members = self.memory.members(keys)
+        if members.keys() != keys:  # a leaf that is new
+            return None
+        for tim_id, key in before.items():
+            members[key].discard(tim_id)
+        for tim_id, key in after.items():
+            members[key].add(tim_id)
+        return members if all(0 < len(ids) <= FULL for ids in members.values()) else None
+
+    def _draw(
+        self, job: Job, reader: Reader, columns: Sequence[Column], members: Mapping[str, set[UUID]], sink: PackWriter
+    ) -> list[TileEntry] | None:
+        known = self.archive.entries(job.dataset, members)
+        if known.keys() != members.keys():
+            return None
+        lod = str(job.settings.get("lod", ""))
+        out = []
+        for key, ids in members.items():
+            drawn = reader.read(list(ids), lod, [column.name for column in columns])
+            made, _ = draw({"key": key}, drawn, job, reader, columns, sink, coarse=False)
+            if made.content is None:
+                return None
+            out.append(replace(made, parent=known[key].parent))
+        return out
+
+    def _above(self, tiles: Sequence[TileEntry], reach: float) -> list[TileEntry]:
+        """The tiles above, wide enough for what is below them now and as coarse as an object they do not show."""
+        grown: dict[str, TileEntry] = {}
+        wanted: dict[str, list[TileEntry]] = {}
+        for changed in tiles:
+            if changed.parent is not None:
+                wanted.setdefault(changed.parent, []).append(changed)
+        while wanted:
+            following: dict[str, list[TileEntry]] = {}
+            for key, entry in self.archive.entries(self.dataset.slug, wanted).items():
+                entry = grown.get(key, entry)
+                low, high = corners(entry.box)
+                for child in wanted[key]:
+                    child_low, child_high = corners(child.box)
+                    low, high = np.minimum(low, child_low), np.maximum(high, child_high)
+                error = max(entry.geometric_error, reach, *(child.geometric_error for child in wanted[key]))
+                grown[key] = replace(entry, box=box_around(low, high), geometric_error=error)
+                if entry.parent is not None:
+                    following.setdefault(entry.parent, []).append(grown[key])
+            wanted = following
+        return list(grown.values())
+
+    def _sink(self) -> PackWriter:
+        return PackWriter(self.archive.packs, f"update-{uuid4().hex}", fast=True)
+
+
+def _leaves(boxes: Sequence[tuple[UUID, Box3 | None]], splits: Splits, dataset: Dataset) -> dict[UUID, str]:
+    """The leaf of each object that has a box."""
+    placed = [(tim_id, box) for tim_id, box in boxes if box is not None]
+    if not placed:
+        return {}
+    xy, width, _ = measure(np.array([box for _, box in placed]), dataset.frame)
+    rows = zip(placed, xy.tolist(), width.tolist(), strict=True)
+    return {tim_id: locate(at, wide, tim_id.bytes, splits)[0] for (tim_id, _), at, wide in rows}
+
+
+def _reach(touched: Sequence[Touched], dataset: Dataset) -> float:
+    """The largest diagonal of what is new, metres."""
+    boxes = [t.new_box for t in touched if t.new_box is not None]
+    return float(measure(np.array(boxes), dataset.frame)[2].max()) if boxes else 0.0
