@@ -21,6 +21,7 @@ from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, Volu
 FORMATS: Mapping[str, str] = {
     "las": "importers.las",
     "osgb": "importers.osgb",
+    "tiles3d": "importers.tiles3d",
 }
 """Format name to the module that knows it; folders first where a file could belong to one."""
 

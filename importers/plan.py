@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, get_args
@@ -33,8 +33,9 @@ VERSION = 1
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PER_POINT = (9e-7, 32.0)
 """Seconds on one processor, and bytes of disk (tiles and scratch at their largest). Measured on terrain_3M.laz: 0.8 µs and 31 bytes."""
-_PER_BYTE: Mapping[str, tuple[float, float]] = {"osgb": (1.7e-8, 1.0)}
-"""The same for formats that are not counted in points. Measured on the OSGB set: 60 MB/s, 0.86 bytes per byte, textures passed through."""
+_PER_BYTE: Mapping[str, tuple[float, float]] = {"osgb": (1.7e-8, 1.0), "tiles3d": (0.0, 0.0)}
+"""The same for formats that are not counted in points. Measured on the OSGB set: 60 MB/s, 0.86 bytes per byte, textures passed through.
+Tilesets are mounted: nothing is made."""
 _LAZ_POINT = 5.0
 """Bytes, where a point cloud does not say how many it has."""
 
@@ -145,7 +146,7 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
         problems = list(found.problems)
         try:
             if not found.fatal:
-                place_of(found, options.place, options.defaults)
+                place_of(found, options.place, options.defaults, options.settings)
         except PlaceError as error:
             problems.append(Rejected(found.key or found.uri, error.code, error.fields))
         deliveries.append(Delivery(
@@ -156,8 +157,19 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
     return Plan(tuple(deliveries), tuple(left_out), options.defaults)
 
 
-def place_of(found: Probe, options: PlaceOptions, defaults: PlaceOptions) -> Place:
-    """Where a delivery lies. ``defaults`` fill what ``options`` leave open, but only where the source cannot be placed without. Raises PlaceError."""
+def place_of(found: Probe, options: PlaceOptions, defaults: PlaceOptions, settings: Mapping[str, Any] = {}) -> Place:
+    """Where a delivery lies. ``defaults`` fill what ``options`` leave open, but only where the source cannot be placed without. Raises PlaceError.
+
+    The setting ``at`` [longitude, latitude, height] is the place of a source that has none of its own.
+    """
+    if (
+        found.found.horizontal is None
+        and options.crs is None
+        and isinstance(at := settings.get("at"), list | tuple)
+        and len(at) in (2, 3)
+    ):
+        lon, lat, *height = at
+        options = replace(options, crs="ENU:" + ",".join(str(value) for value in (lat, lon, *height)))
     if found.low is None or found.high is None:
         raise PlaceError("import.no-extent", where=found.key or found.uri)
     low, high = np.array(found.low), np.array(found.high)

@@ -177,7 +177,7 @@ class _Reading:
             if found.fatal:
                 first = found.problems[0]
                 raise CorruptSource(first.code, **first.fields)
-            place = place_of(found, delivery.place, defaults)
+            place = place_of(found, delivery.place, defaults, delivery.settings)
             before = len(self.sources)
             for item in importer(found.format).read(found, _context(delivery, place, self.uid)):
                 self.keep(item, problems)

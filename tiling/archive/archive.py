@@ -6,7 +6,7 @@ import json
 import sqlite3
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from hashlib import blake2b
 from math import isfinite
@@ -17,7 +17,7 @@ from typing import Self
 from tiling.archive import index, pack
 from tiling.archive.pack import PackWriter
 from tiling.archive.pages import Page, explicit_pages, implicit_pages, octree_address, row_digest
-from tiling.archive.types import Collected, ContentRow, ExportReport, Snapshot, TilesetInfo
+from tiling.archive.types import Collected, ContentRow, ExportReport, Link, Snapshot, TilesetInfo
 from tiling.builder import ContentRef, Encoding, TileEntry
 from tiling.spec import tileset
 from tim.errors import TilingError, UsageError, WorkspaceError
@@ -223,11 +223,14 @@ class Archive:
         with index.write(self._db, self.path) as db:
             pack.sweep(self.packs, {name for (name,) in db.execute("SELECT name FROM pack")})
 
-    def export(self, dataset: str, out: Path, seq: int | None = None, *, overwrite: bool = False) -> ExportReport:
+    def export(
+        self, dataset: str, out: Path, seq: int | None = None, *, overwrite: bool = False,
+        linked: Callable[[Link], Iterator[tuple[str, bytes]]] | None = None,
+    ) -> ExportReport:  # fmt: skip
         """Write a snapshot as plain files: see :mod:`tiling.archive.export`."""
         from tiling.archive import export
 
-        return export.export(self, dataset, Path(out), seq, overwrite=overwrite)
+        return export.export(self, dataset, Path(out), seq, overwrite=overwrite, linked=linked)
 
     def _there(self, hashes: set[str]) -> set[str]:
         there: set[str] = set()
