@@ -108,6 +108,18 @@ def import_(
         str | None, typer.Option("--dataset", help=tr("Dataset name (ASCII).", "数据集名称(ASCII)。"))
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help=tr("Title people see.", "显示标题。"))] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help=tr("LON,LAT[,HEIGHT] of a tileset that is to lie elsewhere.", "瓦片集要放置的 经度,纬度[,高]。")
+        ),
+    ] = None,
+    heading: Annotated[
+        float | None, typer.Option(help=tr("Degrees clockwise to turn a tileset by.", "瓦片集顺时针旋转角度(度)。"))
+    ] = None,
+    height_offset: Annotated[
+        float | None, typer.Option(help=tr("Metres to lift a tileset by.", "瓦片集抬升高度(米)。"))
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help=tr("Only say what would be done.", "只列出清单,不导入。"))
     ] = False,
@@ -119,6 +131,8 @@ def import_(
     json: Json = False,
 ) -> int:
     """Import into the workspace."""
+    from dataclasses import replace
+
     from importers.plan import make_plan
     from importers.run import run_import
     from tim.workspace import Workspace as Folder
@@ -129,6 +143,7 @@ def import_(
     options = options_for(
         crs, vertical, datum, override_vertical, kind, dataset, title, folder.defaults if folder else {}
     )
+    options = replace(options, settings={**options.settings, **moves(at, heading, height_offset)})
     plan = read_plan(sources[0], options) if is_plan(sources) else make_plan(sources, options)
     if dry_run or folder is None:
         return show_plan(plan, plan_file, json=json)
@@ -154,6 +169,23 @@ def options_for(
         dataset, title, cast("Kind | None", kind), PlaceOptions(crs, vertical, datum, override),
         defaults=PlaceOptions(crs=defaults.get("crs"), vertical=defaults.get("vertical")),
     )  # fmt: skip
+
+
+def moves(at: str | None, heading: float | None, height_offset: float | None) -> dict[str, Any]:
+    """How a tileset is to be moved, as import settings. Raises UsageError where ``at`` is no place."""
+    from tim.errors import UsageError
+
+    settings: dict[str, Any] = {
+        name: value for name, value in (("heading", heading), ("height_offset", height_offset)) if value is not None
+    }
+    if at is not None:
+        try:
+            settings["at"] = [float(part) for part in at.split(",")]
+        except ValueError:
+            raise UsageError("tiles3d.bad-setting", name="at", value=at) from None
+        if len(settings["at"]) not in (2, 3):
+            raise UsageError("tiles3d.bad-setting", name="at", value=at)
+    return settings
 
 
 def is_plan(sources: list[Path]) -> bool:

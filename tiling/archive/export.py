@@ -62,9 +62,17 @@ def export(
     Raises UsageError where something is there already and ``overwrite`` is not given, or there is no such snapshot.
     """
     found = archive.snapshot(dataset, seq)
+    count, size = write(out, contents_of(archive, dataset, found.seq, linked), overwrite=overwrite)
+    return ExportReport(found, str(out), count, size)
+
+
+def write(out: Path, files: Files, *, overwrite: bool) -> tuple[int, int]:
+    """Write files to ``out``: a folder, or one file where the name ends in ``.3tz``. Returns how many, and their bytes.
+
+    Raises UsageError where something is there already and ``overwrite`` is not given.
+    """
     if not overwrite and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
         raise UsageError("archive.out-not-empty", path=str(out))
-    files = contents_of(archive, dataset, found.seq, linked)
     part = out.with_name(out.name + ".part")
     _remove(part)
     try:
@@ -76,7 +84,7 @@ def export(
         with suppress(OSError):
             _remove(part)
         raise
-    return ExportReport(found, str(out), count, size)
+    return count, size
 
 
 def contents_of(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from importers.plan import SLUG, slug_of
 from importers.tiles3d import Files
 from importers.tiles3d import open as open_tileset
 from importers.tiles3d.tree import ROOT, matrix, read_page
@@ -23,9 +24,10 @@ from tiling.archive.export import contents_of
 from tiling.spec.tileset import diagonal
 from tim.errors import CorruptSource, SourceError, TilingError, UsageError
 from tim.geometry import F64
-from tim.model import Dataset
+from tim.model import Dataset, dataset_uid
 from tim.sources import SourceRef
 from tim.store import ObjectStore
+from tim.workspace import Workspace
 
 COMPOSE = "compose"
 """Setting of a composed dataset: the slugs it shows."""
@@ -103,6 +105,30 @@ def publish(archive: Archive, dataset: Dataset, store: ObjectStore) -> Snapshot:
     return archive.publish(dataset.slug, (), info)
 
 
+def compose(workspace: Workspace, slug: str, slugs: Sequence[str], title: str | None = None) -> Snapshot:
+    """Make ``slug`` the dataset that shows ``slugs`` (or change what it shows), and publish it.
+
+    Raises UsageError for a bad name, a dataset that is not there or not tiled, one that shows ``slug`` itself, or a ``slug`` that has data of
+    its own; TilingError where up axes differ.
+    """
+    if not SLUG.fullmatch(slug):
+        raise UsageError("import.bad-slug", slug=slug, suggestion=slug_of(slug))
+    with workspace.lock(f"tile-{slug}"), workspace.store() as store, Archive(workspace.archive_root) as archive:
+        shown = [store.dataset(other) for other in dict.fromkeys(slugs)]
+        old = next((dataset for dataset in store.datasets() if dataset.slug == slug), None)
+        if old is not None and not old.settings.get(COMPOSE):
+            raise UsageError("tile.compose-taken", dataset=slug)
+        frame = old.frame if old is not None else shown[0].frame
+        uid = dataset_uid(slug, workspace.namespace)
+        settings = {COMPOSE: [dataset.slug for dataset in shown]}
+        made = Dataset(
+            slug, title or (old.title if old else slug), "tiles", uid, frame, old.private if old else False, settings
+        )
+        _composed(archive, slug, settings[COMPOSE])  # refuses before anything is written
+        store.put_dataset(made)
+        return publish(archive, made, store)
+
+
 def linked(archive: Archive, store: ObjectStore, dataset: str, link: Link) -> Iterator[tuple[str, bytes]]:
     """The files behind a link, relative to the linked tileset's folder: what an export of the whole copies."""
     first, name, _ = link.uri.split("/", 2)
@@ -136,7 +162,7 @@ def _composed(archive: Archive, slug: str, slugs: Sequence[str]) -> tuple[list[L
         for other in slugs:
             shown = archive.snapshot(other)
             info = archive.info(other)
-            if f"../{slug}/{ROOT}" in _reach(archive, info):
+            if other == slug or f"../{slug}/{ROOT}" in _reach(archive, info):
                 raise UsageError("tile.compose-circle", dataset=slug, other=other)
             found = reader.page(other, None, ROOT)
             if found is None:

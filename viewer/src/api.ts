@@ -2,7 +2,7 @@
 
 export type Language = "zh" | "en";
 export type Localized = Readonly<Record<Language, string>>;
-export type Kind = "meshes" | "points" | "objects" | "terrain" | "volume" | "grid";
+export type Kind = "meshes" | "points" | "objects" | "terrain" | "volume" | "grid" | "tiles";
 
 /** Degrees and metres above the ellipsoid: west, south, lowest, east, north, highest. */
 export type Box = readonly [number, number, number, number, number, number];

@@ -36,6 +36,7 @@ export const en = {
   "kind.terrain": "Terrain",
   "kind.volume": "Volume",
   "kind.grid": "Grid",
+  "kind.tiles": "Tileset from elsewhere",
   "display.title": "Display",
   "display.underground": "See below ground",
   "display.undergroundHint": "Makes the globe translucent and lets the camera go below it",

@@ -38,6 +38,7 @@ export const zh: Readonly<Record<MessageKey, string>> = {
   "kind.terrain": "地形",
   "kind.volume": "体数据",
   "kind.grid": "栅格",
+  "kind.tiles": "外部瓦片集",
   "display.title": "显示",
   "display.underground": "查看地下",
   "display.undergroundHint": "使地球表面半透明，并允许相机进入地下",
