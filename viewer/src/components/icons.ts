@@ -27,6 +27,7 @@ const KIND_ICONS: Readonly<Record<Kind, TemplateResult>> = {
   terrain: icon(svg`<path d="m3 18 6-10 4 6 2.5-4L21 18z"/>`),
   volume: icon(svg`<path d="M4 4h16v16H4zM4 9.3h16M4 14.7h16M9.3 4v16M14.7 4v16"/>`),
   grid: icon(svg`<path d="M4 4h16v16H4zM4 12h16M12 4v16"/>`),
+  tiles: icon(svg`<path d="M4 8h8v8H4zM12 5h8v6h-8M12 11h8v8h-8v-3M4 16v3h8"/>`),
 };
 
 export function kindIcon(kind: Kind): TemplateResult {
