@@ -178,6 +178,9 @@ def import_(
         bool,
         typer.Option("--diff", help=tr("Only say what would change.", "只比较会有哪些变化,不导入。")),
     ] = False,
+    height_offset: Annotated[
+        float | None, typer.Option(help=tr("Metres to lift a tileset by.", "瓦片集抬升高度(米)。"))
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help=tr("Only say what would be done.", "只列出清单,不导入。"))
     ] = False,
@@ -206,7 +209,7 @@ def import_(
     folder = None if dry_run and not (Path(workspace) / "workspace.json").exists() else Folder.open(Path(workspace))
     if folder is not None and not dry_run:
         folder.require_writable()
-    settings = settings_for(key, mapping, layer, encoding, at, heading, scale, scenario, stage)
+    settings = settings_for(key, mapping, layer, encoding, at, heading, scale, scenario, stage, height_offset)
     options = options_for(
         crs, vertical, datum, override_vertical, kind, dataset, title, folder.defaults if folder else {}, settings
     )
@@ -242,7 +245,7 @@ def options_for(
 
 def settings_for(
     key: str | None, mapping: Path | None, layer: str | None, encoding: str | None, at: str | None, heading: float | None, scale: float | None,
-    scenario: str | None, stage: str | None,
+    scenario: str | None, stage: str | None, height_offset: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """How to read the sources, as a plan has it: only what was said, paths absolute. Raises UsageError for a stage or a position that is none."""
     from tim.errors import UsageError
@@ -261,7 +264,7 @@ def settings_for(
         position = [lon, lat, *(height or [0.0])]
     said = {
         "key": key, "mapping": None if mapping is None else str(mapping.resolve()), "layer": layer, "encoding": encoding, "at": position,
-        "heading": heading, "scale": scale, "scenario": scenario, "stage": stage,
+        "heading": heading, "scale": scale, "scenario": scenario, "stage": stage, "height_offset": height_offset,
     }  # fmt: skip
     return {name: value for name, value in said.items() if value is not None}
 

@@ -62,7 +62,9 @@ def tile(
 
     folder = Folder.open(Path(workspace))
     with folder.store() as store:
-        slugs = [store.dataset(slug).slug for slug in datasets] if datasets else [d.slug for d in store.datasets()]
+        chosen = [store.dataset(slug) for slug in datasets] if datasets else list(store.datasets())
+    # What is composed of others comes after them.
+    slugs = [d.slug for d in sorted(chosen, key=lambda d: "compose" in d.settings)]
     settings = {"attributes": [a.strip() for a in attributes.split(",") if a.strip()]} if attributes else {}
     executor = engine.DaskExecutor(dask) if dask else None
     records: list[dict[str, Any]] = []
@@ -149,14 +151,17 @@ def export(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Write a dataset as plain files."""
+    """Write a dataset as plain files, those of mounted tilesets among them."""
     from tiling.archive import Archive
+    from tiling.foreign.mount import linked
     from tim.workspace import Workspace as Folder
 
     folder = Folder.open(Path(workspace))
-    with folder.store() as store:
+    with folder.store() as store, Archive(folder.archive_root) as archive:
         slug = store.dataset(dataset).slug
-    report = Archive(folder.archive_root).export(slug, out, seq, overwrite=overwrite)
+        report = archive.export(
+            slug, out, seq, overwrite=overwrite, linked=lambda link: linked(archive, store, slug, link)
+        )
     if json:
         emit({"out": str(out), "files": report.files, "bytes": report.bytes})
     else:

@@ -26,6 +26,7 @@ FORMATS: Mapping[str, str] = {
     "ifc": "importers.ifc",
     "las": "importers.las",
     "osgb": "importers.osgb",
+    "tiles3d": "importers.tiles3d",
     "vector": "importers.vector",
 }
 """Format name to the module that knows it; folders first where a file could belong to one."""

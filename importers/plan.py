@@ -35,8 +35,9 @@ VERSION = 1
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PER_POINT = (9e-7, 32.0)
 """Seconds on one processor, and bytes of disk (tiles and scratch at their largest). Measured on terrain_3M.laz: 0.8 µs and 31 bytes."""
-_PER_BYTE: Mapping[str, tuple[float, float]] = {"osgb": (1.7e-8, 1.0)}
-"""The same for formats that are not counted in points. Measured on the OSGB set: 60 MB/s, 0.86 bytes per byte, textures passed through."""
+_PER_BYTE: Mapping[str, tuple[float, float]] = {"osgb": (1.7e-8, 1.0), "tiles3d": (0.0, 0.0)}
+"""The same for formats that are not counted in points. Measured on the OSGB set: 60 MB/s, 0.86 bytes per byte, textures passed through.
+Tilesets are mounted: nothing is made."""
 _LAZ_POINT = 5.0
 """Bytes, where a point cloud does not say how many it has."""
 

@@ -14,7 +14,9 @@ from typing import TypeVar
 
 from server.access import Guard, Keys
 from server.errors import report
+from server.foreign import Mounts
 from tiling.archive import Reader
+from tiling.foreign.mount import mount_id
 from tim.errors import TimError, UsageError
 from tim.model import Dataset
 from tim.sources import SourceRef
@@ -42,10 +44,12 @@ class Catalog:
         self.archive = archive
         self.guard = Guard()
         self.datasets: dict[str, Dataset] = {}
+        self.mounts = Mounts()
         self.hidden = False
         """Whether anything here is not public, so that what is missing must look like what is hidden."""
         self._open = store
         self._store: ObjectStore | None = None
+        self._store_seq = -1
         self._keys = keys
         self._keys_stamp: tuple[int, int] | None = None
         self.fresh = fresh
@@ -114,7 +118,14 @@ class Catalog:
 
     def _look_at_datasets(self) -> None:
         try:
-            self.datasets = {dataset.slug: dataset for dataset in self._opened().datasets()}
+            store = self._opened()
+            self.datasets = {dataset.slug: dataset for dataset in store.datasets()}
+            if store.seq != self._store_seq:
+                self.mounts.sources = {
+                    slug: {mount_id(source.key): source for source in store.sources(slug)}
+                    for slug, dataset in self.datasets.items() if dataset.kind == "tiles"
+                }  # fmt: skip
+                self._store_seq = store.seq
         except TimError:
             self._close_store()
             raise

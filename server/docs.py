@@ -65,6 +65,13 @@ def tile_paths() -> Json:
         "/tiles/{dataset}/@{seq}/tileset.json": _get(
             f"{tileset}, frozen at a snapshot", "application/json", dataset, seq
         ),
+        "/tiles/{dataset}/f/{mount}/{path}": _get(
+            "A file of a mounted tileset, as it lies (ETag, Range)",
+            "application/octet-stream",
+            dataset,
+            _parameter("mount", "string", "[0-9a-f]{16}"),
+            _parameter("path", "string"),
+        ),
         "/tiles/{dataset}/@{seq}/s/{level}/{x}/{y}/{z}.subtree": _get(
             "Implicit subtree", "application/octet-stream", dataset, seq, *place
         ),

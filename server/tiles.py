@@ -8,6 +8,7 @@
     /tiles/{dataset}/@{seq}/…              the same names, frozen at a snapshot: immutable
     /tiles/{dataset}/@{seq}/t/L/x/y/z.glb  implicit content, found by its key
     /tiles/{dataset}/@{seq}/s/L/x/y/z.subtree
+    /tiles/{dataset}/f/{id}/…              a file of a mounted tileset, as it lies (:mod:`server.foreign`)
     /s/{expires}.{key id}.{signature}/tiles/…   all of these, with the key in the path
 
 Contents go out as they are stored: a gzip member with ``Content-Encoding: gzip``; the rare client that does not take gzip gets it
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple
 
 from server.catalog import Catalog
 from server.errors import body_of, headers_of, status_of
+from server.foreign import answer
 from server.negotiate import accepts_gzip, byte_range, credential, matched_tag
 from tiling.archive import Blob
 from tim.errors import TimError, UsageError
@@ -58,6 +60,7 @@ _KNOWN = re.compile(r"/tiles/[a-z0-9][a-z0-9-]{0,62}/[0-9a-z@/.]{1,120}", re.ASC
 """What a name we gave out can look like; nothing else is worth a second look."""
 _HASHED = re.compile(r"c/([0-9a-f]{64})\.glb|p/([0-9a-f]{64})\.json", re.ASCII)
 _KEYED = re.compile(r"t/(\d{1,2}(?:/\d{1,10}){3})\.glb|s/\d{1,2}(?:/\d{1,10}){3}\.subtree", re.ASCII)
+_MOUNTED = re.compile(r"f/[0-9a-f]{16}/.", re.ASCII)
 _SEQ = re.compile(r"\d{1,15}", re.ASCII)
 READ = frozenset(
     (
@@ -122,7 +125,11 @@ class TileApp:
         if reply is not None:
             return reply
         slug, _, rest = path[7:].partition("/")
-        catalog.authorize(slug, credential(request, query), link)
+        dataset = catalog.authorize(slug, credential(request, query), link)
+        if _MOUNTED.match(rest):
+            head = [*self._cors.headers(request), _CACHE[dataset.private][False]]
+            if (found := await answer(catalog.mounts, slug, rest, request, head)) is not None:
+                return Reply(*found)
         raise (
             UsageError("server.no-tiles", dataset=slug)
             if rest == TILESET

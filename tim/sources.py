@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from tim.geometry import EncodedImage, Grid, Mesh, Points, PointSchema, Volume
 from tim.place import Box3, Place
 
-Kind = Literal["points", "meshes", "grid", "volume", "objects"]
+Kind = Literal["points", "meshes", "grid", "volume", "objects", "tiles"]
 
 __all__ = [
     "EncodedImage", "Fingerprint", "GridSource", "Kind", "MeshLink", "MeshNode", "MeshTree", "NodeRef", "Part", "PointSource",

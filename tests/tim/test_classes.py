@@ -13,7 +13,11 @@ from tim.errors import StoreError, UsageError
 def test_classes_of_bulk_data():
     cloud = classes.get("survey.point-cloud")
     assert (cloud.parent, cloud.domain, cloud.zh) == ("survey", "survey", "点云")
-    assert {c.id for c in classes.children("survey")} == {"survey.point-cloud", "survey.oblique-model"}
+    assert {c.id for c in classes.children("survey")} == {
+        "survey.point-cloud",
+        "survey.oblique-model",
+        "survey.tileset",
+    }
 
 
 def test_domains():

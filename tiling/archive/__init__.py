@@ -22,8 +22,8 @@ the frozen one ``t/…`` and ``s/…``. A URL, once answered, never answers with
 from tiling.archive.archive import Archive
 from tiling.archive.pack import PackWriter
 from tiling.archive.reader import Reader
-from tiling.archive.types import Blob, Collected, ContentRow, ExportReport, Scheme, Snapshot, TilesetInfo
+from tiling.archive.types import Blob, Collected, ContentRow, ExportReport, Link, Scheme, Snapshot, TilesetInfo
 
 __all__ = [
-    "Archive", "Blob", "Collected", "ContentRow", "ExportReport", "PackWriter", "Reader", "Scheme", "Snapshot", "TilesetInfo",
+    "Archive", "Blob", "Collected", "ContentRow", "ExportReport", "Link", "PackWriter", "Reader", "Scheme", "Snapshot", "TilesetInfo",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Self
 from tiling.archive import index, pack, writing
 from tiling.archive.pack import PackWriter
 from tiling.archive.pages import Page, explicit_pages, implicit_pages, octree_address, page_digests, row_digest
-from tiling.archive.types import Collected, ContentRow, ExportReport, Snapshot, TilesetInfo
+from tiling.archive.types import Collected, ContentRow, ExportReport, Link, Snapshot, TilesetInfo
 from tiling.builder import TileEntry
 from tiling.spec import tileset
 from tim.errors import TilingError, UsageError
@@ -208,11 +208,14 @@ class Archive:
         with index.write(self._db, self.path) as db:
             pack.sweep(self.packs, {name for (name,) in db.execute("SELECT name FROM pack")})
 
-    def export(self, dataset: str, out: Path, seq: int | None = None, *, overwrite: bool = False) -> ExportReport:
+    def export(
+        self, dataset: str, out: Path, seq: int | None = None, *, overwrite: bool = False,
+        linked: Callable[[Link], Iterator[tuple[str, bytes]]] | None = None,
+    ) -> ExportReport:  # fmt: skip
         """Write a snapshot as plain files: see :mod:`tiling.archive.export`."""
         from tiling.archive import export
 
-        return export.export(self, dataset, Path(out), seq, overwrite=overwrite)
+        return export.export(self, dataset, Path(out), seq, overwrite=overwrite, linked=linked)
 
     def _there(self, hashes: set[str]) -> set[str]:
         there: set[str] = set()

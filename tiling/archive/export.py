@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tiling.archive.pack import refusals, sync_folder
-from tiling.archive.pages import implicit_root, octree_address, octree_codes, root_of
-from tiling.archive.types import ExportReport, TilesetInfo
+from tiling.archive.pages import implicit_root, link_tile, octree_address, octree_codes, root_of
+from tiling.archive.types import ExportReport, Link, TilesetInfo
 from tiling.builder import TileEntry
 from tiling.spec import subtree, tileset
 from tim.errors import UsageError
@@ -45,16 +45,34 @@ LONGEST = 150
 Files = Iterator[tuple[str, bytes]]
 
 
-def export(archive: Archive, dataset: str, out: Path, seq: int | None, *, overwrite: bool) -> ExportReport:
+def export(
+    archive: Archive,
+    dataset: str,
+    out: Path,
+    seq: int | None,
+    *,
+    overwrite: bool,
+    linked: Callable[[Link], Files] | None = None,
+) -> ExportReport:
     """Write a snapshot to ``out``: a folder, or one file where the name ends in ``.3tz``.
+
+    ``linked`` gives the files behind a link by their path relative to the linked tileset's folder; they are copied to where
+    :attr:`Link.exported` says.
 
     Raises UsageError where something is there already and ``overwrite`` is not given, or there is no such snapshot.
     """
     found = archive.snapshot(dataset, seq)
+    count, size = write(out, contents_of(archive, dataset, found.seq, linked), overwrite=overwrite)
+    return ExportReport(found, str(out), count, size)
+
+
+def write(out: Path, files: Files, *, overwrite: bool) -> tuple[int, int]:
+    """Write files to ``out``: a folder, or one file where the name ends in ``.3tz``. Returns how many, and their bytes.
+
+    Raises UsageError where something is there already and ``overwrite`` is not given.
+    """
     if not overwrite and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
         raise UsageError("archive.out-not-empty", path=str(out))
-    info = archive.info(dataset, found.seq)
-    files = _files(archive, archive.tiles(dataset, found.seq), info)
     part = out.with_name(out.name + ".part")
     _remove(part)
     try:
@@ -66,7 +84,20 @@ def export(archive: Archive, dataset: str, out: Path, seq: int | None, *, overwr
         with suppress(OSError):
             _remove(part)
         raise
-    return ExportReport(found, str(out), count, size)
+    return count, size
+
+
+def contents_of(
+    archive: Archive, dataset: str, seq: int | None, linked: Callable[[Link], Files] | None = None
+) -> Files:
+    """The files of a snapshot as an export has them, ``tileset.json`` last. See :func:`export`."""
+    info = archive.info(dataset, seq)
+    if linked is not None:
+        for link in info.links:
+            folder = link.exported.rpartition("/")[0]
+            for name, data in linked(link):
+                yield f"{folder}/{name}", data
+    yield from _files(archive, archive.tiles(dataset, seq), info)
 
 
 def names(keys: Iterable[str]) -> dict[str, str]:
@@ -112,7 +143,16 @@ def _explicit(archive: Archive, tree: tileset.Tree, info: TilesetInfo) -> Files:
             page = tileset.page(tree, key, content(up), lambda link, up=up: f"{up}pages/{called[link]}.json")  # type: ignore[misc]
             yield f"pages/{called[key]}.json", page
     root = root_of(info, tree.entries.values(), tree.children.get(None, ()))
-    yield "tileset.json", tileset.root_page(tree, root, content(""), lambda link: f"pages/{called[link]}.json")
+    yield (
+        "tileset.json",
+        tileset.root_page(
+            tree,
+            root,
+            content(""),
+            lambda link: f"pages/{called[link]}.json",
+            [link_tile(link, link.exported, info) for link in info.links],
+        ),
+    )
 
 
 def _implicit(archive: Archive, tiles: list[TileEntry], info: TilesetInfo) -> Files:

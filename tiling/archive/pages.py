@@ -6,10 +6,11 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 
-from tiling.archive.types import TilesetInfo
+from tiling.archive.types import Link, TilesetInfo
 from tiling.builder import TileEntry
 from tiling.spec import subtree, tileset
 from tim.errors import TilingError
@@ -86,7 +87,7 @@ def explicit_pages(
             names[key] = known.get(digests[key]) or put(external_page(tree, key, names))
             yield Page(f"p/{names[key]}.json", names[key], digests[key], key)
     root = root_of(info, tree.entries.values(), tree.children.get(None, ()))
-    yield from root_pages(tree, root, names, put)
+    yield from root_pages(tree, root, info, names, put)
 
 
 def external_page(tree: tileset.Tree, key: str, names: Mapping[str, str]) -> bytes:
@@ -94,10 +95,14 @@ def external_page(tree: tileset.Tree, key: str, names: Mapping[str, str]) -> byt
     return tileset.page(tree, key, _content("../c/"), lambda link: f"{names[link]}.json")
 
 
-def root_pages(tree: tileset.Tree, root: tileset.Root, names: Mapping[str, str], put: Put) -> Iterator[Page]:
+def root_pages(
+    tree: tileset.Tree, root: tileset.Root, info: TilesetInfo, names: Mapping[str, str], put: Put
+) -> Iterator[Page]:
     """The root page, live and frozen."""
     for name, up in ((LIVE, ""), (FROZEN, "../")):
-        text = tileset.root_page(tree, root, _content(f"{up}c/"), lambda link, up=up: f"{up}p/{names[link]}.json")  # type: ignore[misc]
+        links = [link_tile(link, f"{up}{link.uri}", info) for link in info.links]
+        page_link = lambda link, up=up: f"{up}p/{names[link]}.json"  # noqa: E731
+        text = tileset.root_page(tree, root, _content(f"{up}c/"), page_link, links)
         yield Page(name, put(text))
 
 
@@ -141,7 +146,17 @@ def root_of(info: TilesetInfo, tiles: Iterable[TileEntry], top: Sequence[TileEnt
         raise TilingError("archive.no-root-box")
     elif error is None:
         error = max((t.geometric_error for t in tiles if t.key == "oct/0/0/0/0"), default=tileset.diagonal(box) / 16)
-    return tileset.Root(info.frame.transform, box, error, info.refine, info.attributes, info.asset_extras)
+    return tileset.Root(info.frame.transform, box, error, info.refine, info.attributes, info.asset_extras, info.up_axis)
+
+
+def link_tile(link: Link, uri: str, info: TilesetInfo) -> dict[str, Any]:
+    """The tile of the root page that shows a tileset from elsewhere; ``uri`` is relative to the page."""
+    frame, own = (np.array(values).reshape(4, 4).T for values in (info.frame.transform, link.transform))
+    transform = np.linalg.inv(frame) @ own
+    return {
+        "boundingVolume": dict(link.volume), "geometricError": float(link.geometric_error), "content": {"uri": uri},
+        "transform": [float(v) + 0.0 for v in transform.T.ravel()],
+    }  # fmt: skip
 
 
 def _content(prefix: str) -> Callable[[TileEntry], str]:

@@ -127,7 +127,7 @@ def _pages(
         pages.append(Page(f"p/{names[key]}.json", names[key], marks[key], key))
     tree, digests = _page_tree(db, dataset, "", None, changed, names, marks)
     root = root_of(info, tree.entries.values(), tree.children.get(None, ()))
-    pages += root_pages(tree, root, names, put)
+    pages += root_pages(tree, root, info, names, put)
     return pages, {key: spot.link for key, spot in starts.items()}, page_digest(tree, None, digests, marks)
 
 

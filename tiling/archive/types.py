@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from tiling.builder import Box12, Encoding, Refine
@@ -30,6 +30,26 @@ class ContentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A tileset that is not in the archive and that the root page shows: one mounted beside it, or another dataset."""
+
+    uri: str
+    """Relative to the live root page: ``f/{id}/tileset.json``, ``../{dataset}/tileset.json``."""
+    volume: Mapping[str, Any]
+    """Its bounding volume, before ``transform``."""
+    geometric_error: float
+    transform: Sequence[float]
+    """To ECEF, column-major."""
+    stamp: str = ""
+    """Changes when what is behind the link is known to have changed."""
+
+    @property
+    def exported(self) -> str:
+        """Where an export keeps it, relative to the root page: a folder has nothing above it."""
+        return self.uri.replace("../", "d/", 1)
+
+
+@dataclass(frozen=True, slots=True)
 class TilesetInfo:
     """All of a dataset's tileset that is not tiles. It enters the snapshot's hash, except for the store's sequence and counts."""
 
@@ -52,6 +72,10 @@ class TilesetInfo:
     """``asset.extras`` of the root page; must be the same in every run."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Counts of the whole dataset to record beside the sums over tiles."""
+    links: tuple[Link, ...] = ()
+    """Explicit only: tilesets from elsewhere."""
+    up_axis: str = "Y"
+    """Of the contents behind the links (``asset.gltfUpAxis`` of 3D Tiles before 1.0); ours are y up."""
 
     def record(self) -> dict[str, Any]:
         """JSON-able record; :meth:`restore` reads it back."""
@@ -59,14 +83,16 @@ class TilesetInfo:
             "frame": self.frame.record(), "store_seq": self.store_seq, "scheme": self.scheme, "refine": self.refine,
             "root_box": None if self.root_box is None else list(self.root_box), "root_error": self.root_error,
             "subtree_levels": self.subtree_levels, "attributes": self.attributes, "asset_extras": self.asset_extras,
-            "counts": dict(self.counts),
+            "counts": dict(self.counts), **({"links": [asdict(link) for link in self.links], "up_axis": self.up_axis} if self.links else {}),
         }  # fmt: skip
 
     @classmethod
     def restore(cls, record: Mapping[str, Any]) -> TilesetInfo:
         """Read back what :meth:`record` gave."""
         box = record["root_box"]
-        return cls(**{**record, "frame": Frame(**record["frame"]), "root_box": None if box is None else tuple(box)})
+        links = tuple(Link(**link) for link in record.get("links", ()))
+        frame = Frame(**record["frame"])
+        return cls(**{**record, "frame": frame, "root_box": None if box is None else tuple(box), "links": links})
 
 
 @dataclass(frozen=True, slots=True)

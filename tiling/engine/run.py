@@ -7,6 +7,7 @@ says which tiles there are and the archive publishes them at once. Whatever is k
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from tiling.engine.executor import Executor, ProcessExecutor
 from tiling.engine.ledger import Identity, Ledger, sources_of
 from tiling.engine.progress import Listener, Meter
 from tiling.engine.work import Task, Work, builder_for, load_builder
+from tiling.foreign import mount
 from tim.errors import CorruptSource, SourceError, TilingError, TimError, UsageError, WorkspaceError, is_warning
 from tim.model import Dataset, Rejected
 from tim.sources import SourceRef
@@ -77,6 +79,8 @@ def tile(
     """
     with workspace.store() as store:
         found = store.dataset(dataset)
+    if found.kind == "tiles":
+        return _mount(workspace, found)
     name = builder_for(found.kind)
     chosen = _settings(load_builder(name).defaults, found.settings, settings or {})
     folder = workspace.jobs(dataset)
@@ -107,6 +111,18 @@ def tile(
         shutil.rmtree(job.scratch, ignore_errors=True)
         ledger.prune()
         return report
+
+
+def _mount(workspace: Workspace, dataset: Dataset) -> TileReport:
+    """Publish tilesets from elsewhere as they are: there is nothing to build."""
+    began = time.monotonic()
+    with (
+        workspace.lock(f"tile-{dataset.slug}"), Archive(workspace.archive_root) as archive, workspace.store() as store,
+    ):  # fmt: skip
+        before = archive.latest(dataset.slug)
+        snapshot = mount.publish(archive, dataset, store)
+    same = before is not None and before.seq == snapshot.seq
+    return TileReport(dataset.slug, snapshot, 0, 0, snapshot.counts, (), time.monotonic() - began, same)
 
 
 @dataclass(slots=True)

@@ -64,6 +64,8 @@ class Root:
     refine: str
     attributes: Mapping[str, Any] | None = None
     asset_extras: Mapping[str, Any] | None = None
+    up_axis: str = "Y"
+    """``asset.gltfUpAxis``, written where it is not the standard's."""
 
 
 def plant(tiles: Iterable[TileEntry], limit: int = PAGE_TILES) -> Tree:
@@ -118,11 +120,14 @@ def page(tree: Tree, key: str, content: Callable[[TileEntry], str], link: Callab
     return _encode({"asset": {"version": "1.1"}, "geometricError": _number(first.geometric_error), "root": tile})
 
 
-def root_page(tree: Tree, root: Root, content: Callable[[TileEntry], str], link: Callable[[str], str]) -> bytes:
-    """The root page of an explicit dataset: a root without content, in ECEF, around the tiles that have no parent."""
+def root_page(
+    tree: Tree, root: Root, content: Callable[[TileEntry], str], link: Callable[[str], str], more: Sequence[Mapping[str, Any]] = ()
+) -> bytes:  # fmt: skip
+    """The root page of an explicit dataset: a root without content, in ECEF, around the tiles that have no parent, and ``more`` tiles as they are."""
     tile = _root_tile(root)
-    if top := tree.children.get(None):
-        tile["children"] = [_tile(tree, child, root.refine, None, content, link) for child in top]
+    below = [_tile(tree, child, root.refine, None, content, link) for child in tree.children.get(None, ())]
+    if children := [*below, *more]:
+        tile["children"] = children
     return _encode(_root_document(root, tile))
 
 
@@ -190,6 +195,8 @@ def _root_document(root: Root, tile: dict[str, Any]) -> dict[str, Any]:
     asset: dict[str, Any] = {"version": "1.1"}
     if root.asset_extras:
         asset["extras"] = root.asset_extras
+    if root.up_axis != "Y":
+        asset["gltfUpAxis"] = root.up_axis
     own = {"asset": asset, "geometricError": _number(2 * root.geometric_error), "root": tile}
     return {**own, **{k: v for k, v in sorted((root.attributes or {}).items()) if k not in own}}
 
