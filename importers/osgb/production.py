@@ -49,12 +49,13 @@ def is_production(folder: Path) -> bool:
     """
     if own_metadata(folder):
         return True
-    blocks = [block.folder for block in _blocks(folder)]
-    between = {parent for block in blocks for parent in (block, *block.parents) if parent.is_relative_to(folder)} - {
-        folder
-    }
-    shallow = all(len(block.relative_to(folder).parts) <= 2 for block in blocks)
-    return shallow and (folder in blocks or not any(own_metadata(place) for place in between))
+    blocks = []
+    for block in _blocks(folder):
+        if len(block.folder.parts) - len(folder.parts) > 2:
+            return False  # a disk of many productions is not listed to its end
+        blocks.append(block.folder)
+    between = {parent for block in blocks for parent in (block, block.parent) if parent != folder and block != folder}
+    return folder in blocks or not any(own_metadata(place) for place in between if folder in place.parents)
 
 
 def blocks_below(folder: Path) -> list[Block]:
