@@ -19,8 +19,8 @@ import pytest
 
 from importers import ImportContext, Probe, importer, open_source
 from importers.plan import place_of
-from tim.errors import SourceError
-from tim.model import ObjectRecord
+from tim.errors import SourceError, catalogue, is_warning
+from tim.model import Blob, ObjectRecord, Rejected
 from tim.place.resolve import PlaceOptions
 from tim.sources import MeshTree, NodeRef, Part, PointSource, SourceRef
 
@@ -168,3 +168,70 @@ class MeshTreeContract(ImporterContract):
                             nodes.append(link.target)
             assert sorted(reached) == files
             assert len(set(keys)) == len(keys)
+
+
+class ObjectImporterContract(ImporterContract):
+    """Objects have keys of their own and geometry that comes with them; what is not an object is a rejected record, and nothing else is lost."""
+
+    def test_a_reference_travels(self, tmp_path: Path) -> None:
+        """By pickle and by JSON. There is one, of kind ``objects``, for each probe, and nothing behind it to open."""
+        for probe in self.probes(self.source(tmp_path)):
+            (ref,) = [item for item in self.read(probe) if isinstance(item, SourceRef)]
+            assert (ref.kind, ref.format, ref.key) == ("objects", self.format, probe.key)
+            assert pickle.loads(pickle.dumps(ref)) == ref
+            assert SourceRef.from_record(json.loads(json.dumps(ref.record()))) == ref
+
+    def test_a_source_that_is_gone_is_refused(self, tmp_path: Path) -> None:
+        """When it is read: with a SourceError or as a rejected record, not with the system's error."""
+        path = self.source(tmp_path)
+        probes = self.probes(path)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for probe in probes:
+            try:
+                assert [item for item in self.read(probe) if isinstance(item, Rejected) and not is_warning(item.code)]
+            except SourceError:
+                pass
+
+    def test_every_object_once(self, tmp_path: Path) -> None:
+        """Source keys are unique in their layer, and the reference names the layers."""
+        for probe in self.probes(self.source(tmp_path)):
+            found = self.read(probe)
+            objects = [(item.layer, item.source_key) for item in found if isinstance(item, ObjectRecord)]
+            assert objects
+            assert len(set(objects)) == len(objects)
+            assert all(key for _, key in objects)
+            (ref,) = [item for item in found if isinstance(item, SourceRef)]
+            assert {layer for layer, _ in objects} <= set(ref.options["layers"])
+
+    def test_every_record_counted(self, tmp_path: Path) -> None:
+        """What the probe counted is an object or a rejected record, and every reason has a text."""
+        for probe in self.probes(self.source(tmp_path)):
+            found = self.read(probe)
+            objects = [item for item in found if isinstance(item, ObjectRecord)]
+            rejected = [item for item in found if isinstance(item, Rejected)]
+            lost = [item for item in rejected if not is_warning(item.code)]
+            assert probe.count is None or probe.count == len(objects) + len(lost)
+            for item in rejected:
+                room, _, code = item.code.partition(".")
+                assert code in catalogue(room), item.code
+
+    def test_geometry_comes_along(self, tmp_path: Path) -> None:
+        """Every blob a representation names is given, once, and its object has a box."""
+        for probe in self.probes(self.source(tmp_path)):
+            found = self.read(probe)
+            objects = [item for item in found if isinstance(item, ObjectRecord)]
+            named = {r.content for one in objects for r in one.representations if r.role != "bulk"}
+            given = [item.content for item in found if isinstance(item, Blob)]
+            assert len(set(given)) == len(given)
+            assert named <= set(given)
+            assert all(one.box is not None for one in objects if one.representations)
+
+    def test_the_same_bytes_twice(self, tmp_path: Path) -> None:
+        """Reading again gives the same objects and blobs in the same order, attributes that are JSON included."""
+        for probe in self.probes(self.source(tmp_path)):
+            first, second = ([i for i in self.read(probe) if isinstance(i, ObjectRecord | Blob)] for _ in range(2))
+            assert first == second
+            for item in first:
+                if isinstance(item, ObjectRecord):
+                    text = json.dumps(item.attributes, allow_nan=False)
+                    assert str(tmp_path) not in text
