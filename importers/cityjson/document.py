@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,8 +90,7 @@ def overview(path: Path) -> Overview:
             if extent and metadata.get("referenceSystem") and version and version[1] in VERSIONS:
                 return Overview(version[1], False, str(metadata["referenceSystem"]), *extent)
     top, _ = _whole(path)
-    said = top.get("metadata")
-    metadata = said if isinstance(said, dict) else {}
+    metadata = top.get("metadata")
     low, high = _extent(metadata) or _spanned([_vertices(top, top.get("transform"))])
     return Overview(_version(top), False, _reference(metadata), low, high)
 
@@ -166,8 +166,10 @@ def _integers(top: Mapping[str, Any]) -> bool:
     return isinstance(vertices, list) and bool(vertices) and all(type(v) is int for row in vertices[:100] for v in row)
 
 
-def _reference(metadata: Mapping[str, Any]) -> str:
-    reference = metadata.get("referenceSystem") or (metadata.get("crs") or {}).get("epsg") or ""
+def _reference(metadata: object) -> str:
+    if not isinstance(metadata, dict):
+        return ""
+    reference = metadata.get("referenceSystem") or ""
     return f"EPSG:{reference}" if isinstance(reference, int) else str(reference)
 
 
@@ -202,8 +204,7 @@ def _lines_overview(path: Path) -> Overview:
             problem.fields = {**problem.fields, "line": number}
             raise
         break
-    metadata = header.get("metadata") if isinstance(header.get("metadata"), dict) else {}
-    assert isinstance(metadata, dict)
+    metadata = header.get("metadata")
     low, high = _extent(metadata) or _spanned(d.vertices for d in documents(path, True) if isinstance(d, Document))
     return Overview(version, True, _reference(metadata), low, high)
 
@@ -236,8 +237,7 @@ def _parsed(data: bytes) -> tuple[dict[str, Any], list[str]]:
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         out = dict(found)
         if len(out) != len(found):
-            names = [name for name, _ in found]
-            doubles.extend(sorted({name for name in names if names.count(name) > 1}))
+            doubles.extend(name for name, times in Counter(name for name, _ in found).items() if times > 1)
         return out
 
     if len(data) > LARGEST:

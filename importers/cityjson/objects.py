@@ -1,4 +1,4 @@
-"""CityObjects to drafts: every level of detail a list of surfaces with semantics and appearance (CityJSON 2.0.1, chapters 2 to 6)."""
+"""CityObjects to drafts: attributes, relations, and geometry with its semantics, materials and textures (CityJSON 2.0.1, 2 to 4)."""
 
 from __future__ import annotations
 
@@ -10,216 +10,266 @@ import numpy as np
 
 from importers import ImportContext
 from importers.beside import Images
-from importers.city import CLASSES, Draft, Models, patches_of
+from importers.city import CLASSES, Draft, Models, moment, patches_of
 from importers.cityjson.document import Document
 from tim import shape
-from tim.errors import SourceError
+from tim.errors import PlaceError, SourceError
 from tim.geometry import F32, F64
 from tim.model import Blob, ObjectRecord, Rejected, Relation
 
-_DEPTHS = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
-"""How many lists there are around the surfaces of a geometry."""
-_NAMES = ("name", "gml:name", "naam", "名称")
-_FLIP, _TOP = np.array([1, -1], np.float32), np.array([0, 1], np.float32)
-"""CityJSON counts texture rows from below, glTF from above."""
-_TYPE = "cityObjectType"
-"""Attribute that keeps the type as the file has it: several types share a class."""
+_DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
+"""How many lists there are around the list of surfaces, less one."""
+_NO_SURFACE = {"MultiPoint", "MultiLineString"}
+
+
+class Broken(Exception):
+    """Geometry that is not as its type says; the argument is the reason, for messages."""
 
 
 class Reader:
-    """Turns the documents of one file into drafts."""
+    """Makes drafts of the CityObjects of one file."""
 
     def __init__(self, path: Path, key: str, context: ImportContext, swap: bool) -> None:
-        """key: of the probe, for messages; swap: the file's first two coordinates are north, east."""
-        self._key, self._context, self._swap = key, context, swap
-        self._images = Images(path.parent)
-        self._models = Models(context.place)
-        self._seen: set[str] = set()
-        self._told: set[str] = set()
+        self.key, self.context, self.swap = key, context, swap
+        self.images = Images(path.parent)
+        self.models = Models(context.place)
+        self.seen: set[str] = set()
 
     def drafts(self, document: Document) -> Iterator[Draft | Blob | Rejected]:
-        """The objects of one document in its order, blobs of images and models before those that use them."""
-        place = f"{self._key}:{document.line}" if document.line else self._key
+        """Every object once, blobs of images and models before the object that uses them."""
+        at = f":{document.line}" if document.line else ""
         for name in document.doubles:
-            yield Rejected(place, "cityjson.double-name", {"file": self._key, "name": name})
-        vertices = document.vertices[:, [1, 0, 2]] if self._swap else document.vertices
-        for identity, item in document.objects.items():
-            where = f"{place}#{identity}"
-            if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-                yield Rejected(where, "cityjson.bad-object", {"file": self._key, "object": identity})
-                continue
-            if identity in self._seen:
-                yield Rejected(where, "city.twice", {"object": where})
-                continue
-            self._seen.add(identity)
-            draft = Draft(self._record(identity, item), where)
-            yield from self._geometries(draft, item, vertices, document)
-            yield draft
+            if name in document.objects:
+                where = f"{self.key}{at}#{name}"
+                yield Rejected(where, "cityjson.double", {"object": where})
+        look = _Look(document, self.images, self.swap)
+        for name, record in document.objects.items():
+            where = f"{self.key}{at}#{name}"
+            if not isinstance(record, dict) or not isinstance(record.get("type"), str) or not name:
+                yield Rejected(where, "cityjson.no-type", {"object": where})
+            elif name in self.seen:
+                yield Rejected(where, "cityjson.duplicate", {"object": where})
+            else:
+                self.seen.add(name)
+                yield from self.draft(name, record, where, look)
 
-    def _record(self, identity: str, item: Mapping[str, Any]) -> ObjectRecord:
-        found = item.get("attributes")
-        attributes: dict[str, Any] = dict(found) if isinstance(found, dict) else {}
-        if isinstance(item.get("address"), list):
-            attributes["address"] = [
-                {k: v for k, v in a.items() if k != "location"} for a in item["address"] if isinstance(a, dict)
-            ]
-        name = next((str(attributes[n]) for n in _NAMES if isinstance(attributes.get(n), str)), "")
-        parents = item.get("parents")
-        relations = tuple(
-            Relation("partOf", self._context.id_of(parent))
-            for parent in (parents if isinstance(parents, list) else ())
-            if isinstance(parent, str)
-        )
-        return ObjectRecord(
-            source_key=identity, class_id=CLASSES.get(item["type"].removeprefix("+"), "land.other"), name=name, layer=self._context.layer,
-            attributes={**attributes, _TYPE: item["type"]}, relations=relations,
+    def draft(self, name: str, record: Mapping[str, Any], where: str, look: _Look) -> Iterator[Draft | Blob | Rejected]:
+        """One object; what of its geometry is broken is named and left out."""
+        kind = record["type"]
+        attributes = {**_mapping(record.get("attributes")), "featureType": kind}
+        if record.get("address"):
+            attributes["address"] = record["address"]
+        parents = [p for p in _list(record.get("parents")) if isinstance(p, str)]
+        relations = [Relation("partOf", self.context.id_of(parent)) for parent in parents]
+        if kind == "CityObjectGroup":
+            members = _list(record.get("children")) or _list(record.get("members"))
+            relations += [Relation("hasMember", self.context.id_of(m)) for m in members if isinstance(m, str)]
+        draft = Draft(
+            ObjectRecord(
+                source_key=name, class_id=CLASSES.get(kind, "land.other"), name=_name(attributes), layer=self.context.layer,
+                attributes=attributes, relations=tuple(relations),
+                valid_from=moment(_text(attributes.get("validFrom")) or _text(attributes.get("creationDate"))),
+                valid_to=moment(_text(attributes.get("validTo")) or _text(attributes.get("terminationDate"))),
+            ),
+            where,
         )  # fmt: skip
-
-    def _geometries(
-        self, draft: Draft, item: Mapping[str, Any], vertices: F64, document: Document
-    ) -> Iterator[Blob | Rejected]:
-        geometries = item.get("geometry")
-        for number, geometry in enumerate(geometries if isinstance(geometries, list) else ()):
+        for number, geometry in enumerate(_list(record.get("geometry"))):
             try:
-                kind, lod = geometry["type"], str(geometry.get("lod", ""))
-                if kind == "GeometryInstance":
-                    yield from self._instance(draft, geometry, vertices, document)
-                elif kind in _DEPTHS:
-                    surfaces, problems = self._surfaces(geometry, vertices, document.appearance)
-                    if problems:
-                        draft.lost = True
-                        yield Rejected(
-                            draft.where,
-                            "city.bad-surface",
-                            {"object": draft.where, "count": problems, "geometry": number},
-                        )
-                    if surfaces:
-                        patches_of(draft, lod).extend(surfaces)
-                else:
-                    indices = np.array(list(_flat(geometry["boundaries"])), np.int64)
-                    if len(indices):
-                        draft.points.append(_picked(vertices, indices))
-            except (KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError) as error:
+                yield from self.geometry(draft, _mapping(geometry), look)
+            except (Broken, PlaceError) as error:
                 draft.lost = True
-                fields = {"object": draft.where, "geometry": number, "reason": f"{type(error).__name__} {error}"[:120]}
-                yield Rejected(draft.where, "city.bad-geometry", fields)
-            yield from self._image_problems(draft.where)
-            yield from self._images.take()
+                fields = {"object": where, "number": number, "reason": str(error)[:200]}
+                yield Rejected(where, "cityjson.bad-geometry", fields)
+        for code, image in sorted(look.lost.items()):
+            yield Rejected(
+                f"{self.key}#{image}", code, {"object": where, "image": image, "reason": look.reasons[image]}
+            )
+        look.lost.clear()
+        yield from self.images.take()
+        yield draft
 
-    def _surfaces(
-        self, geometry: Mapping[str, Any], vertices: F64, appearance: Mapping[str, Any]
-    ) -> tuple[list[shape.Patch], int]:
-        """The surfaces of a geometry, and how many were left out because an index leads nowhere."""
-        depth = _DEPTHS[geometry["type"]]
-        surfaces = _level(geometry["boundaries"], depth)
-        semantics = geometry.get("semantics") or {}
-        kinds = [str(s.get("type", "")) for s in semantics.get("surfaces") or ()]
-        values = _level(semantics.get("values"), depth, len(surfaces))
-        colors = _themed(geometry.get("material"), depth, len(surfaces))
-        images = _themed(geometry.get("texture"), depth, len(surfaces))
+    def geometry(self, draft: Draft, geometry: Mapping[str, Any], look: _Look) -> Iterator[Blob | Rejected]:
+        """Add one geometry to a draft. Raises Broken."""
+        kind = geometry.get("type")
+        if kind == "GeometryInstance":
+            yield from self.instance(draft, geometry, look)
+        elif kind in _NO_SURFACE:
+            points = look.points(_indices(geometry.get("boundaries")))
+            if len(points):
+                draft.points.append(points)
+            yield Rejected(draft.where, "city.not-drawn", {"object": draft.where, "kind": kind})
+        else:
+            lod = _text(geometry.get("lod"))
+            patches, details = look.patches(geometry, look.document.vertices, look.swap)
+            into = patches_of(draft, lod)
+            if details:
+                role = next(key for key, value in draft.shapes.items() if value is into)
+                draft.properties[role] = {"surfaces": details}
+            into += patches
+
+    def instance(self, draft: Draft, geometry: Mapping[str, Any], look: _Look) -> Iterator[Blob | Rejected]:
+        """Add a placed template to a draft. Raises Broken, PlaceError."""
+        number = geometry.get("template")
+        templates = _list(look.document.templates.get("templates"))
+        if not isinstance(number, int) or not 0 <= number < len(templates):
+            raise Broken(f"template {number} of {len(templates)}")
+        point = look.points(_indices(geometry.get("boundaries")))
+        try:
+            matrix = np.array(geometry.get("transformationMatrix") or np.eye(4), np.float64).reshape(4, 4)
+            corners = np.array(look.document.templates.get("vertices-templates") or [], np.float64).reshape(-1, 3)
+        except (ValueError, TypeError) as error:
+            raise Broken(str(error)) from None
+        if len(point) != 1 or not np.isfinite(point).all() or not np.isfinite(matrix).all():
+            raise Broken("one reference point and 16 finite numbers are needed")
+        template = _mapping(templates[number])
+        patches, _ = look.patches(template, corners, False)
+        placed, blobs = self.models.put(str(number), patches, _text(template.get("lod")), matrix, point[0])
+        yield from blobs
+        if placed is None:
+            raise Broken(f"template {number} has no surfaces")
+        draft.models.append(placed)
+        draft.points.append(point)
+
+
+class _Look:
+    """The geometry of one document, with its appearance."""
+
+    def __init__(self, document: Document, images: Images, swap: bool) -> None:
+        self.document, self.images, self.swap = document, images, swap
+        self.lost: dict[str, str] = {}
+        """Message code to the image it is about."""
+        self.reasons: dict[str, str] = {}
+        appearance = document.appearance
+        self.textures = _list(appearance.get("textures"))
+        self.materials = _list(appearance.get("materials"))
+        try:
+            self.uv = np.array(appearance.get("vertices-texture") or [], np.float32).reshape(-1, 2)
+        except (ValueError, TypeError):
+            self.uv = np.empty((0, 2), np.float32)
+        self.uv[:, 1] = 1 - self.uv[:, 1]  # CityJSON counts v from the lower edge, glTF from the upper
+        self._plain: dict[int, shape.Material | None] = {}
+        self._textured: dict[int, shape.Material | None] = {}
+
+    def points(self, indices: Sequence[int]) -> F64:
+        """float64[n, 3] native. Raises Broken."""
+        return _corners(self.document.vertices, indices, self.swap)
+
+    def patches(
+        self, geometry: Mapping[str, Any], vertices: F64, swap: bool
+    ) -> tuple[list[shape.Patch], list[dict[str, Any]]]:
+        """The surfaces of a geometry, and what its semantic surfaces say beyond their type. Raises Broken."""
+        depth = _DEPTH.get(str(geometry.get("type")))
+        if depth is None:
+            raise Broken(f"type {str(geometry.get('type'))[:40]}")
+        semantics = _mapping(geometry.get("semantics"))
+        named = [_mapping(one) for one in _list(semantics.get("surfaces"))]
+        textures = next((_mapping(t) for t in _mapping(geometry.get("texture")).values()), {})
+        materials = next((_mapping(m) for m in _mapping(geometry.get("material")).values()), {})
         out: list[shape.Patch] = []
-        lost = 0
-        for rings, kind, color, image in zip(surfaces, values, colors, images, strict=True):
-            try:
-                points = [_picked(vertices, np.array(ring, np.int64)) for ring in rings]
-            except (IndexError, ValueError, TypeError, OverflowError):
-                lost += 1
-                continue
-            semantic = kinds[kind] if isinstance(kind, int) and 0 <= kind < len(kinds) else ""
-            material, uv = self._material(appearance, color, image, [len(p) for p in points])
-            out.append(shape.Polygon(points, semantic, material, uv))
-        return out, lost
-
-    def _material(
-        self, appearance: Mapping[str, Any], color: Any, image: Any, sizes: Sequence[int]
-    ) -> tuple[shape.Material | None, list[F32] | None]:
-        rgba = (1.0, 1.0, 1.0, 1.0)
-        materials = appearance.get("materials") or ()
-        colored = isinstance(color, int) and 0 <= color < len(materials)
-        if colored:
-            found = materials[color]
-            r, g, b = (float(v) for v in found.get("diffuseColor", (0.8, 0.8, 0.8)))
-            rgba = (r, g, b, 1.0 - float(found.get("transparency", 0.0)))
-        textured = self._texture(appearance, image, sizes)
-        if textured is not None:
-            content, mime, repeat, uv = textured
-            return shape.Material(rgba, content, mime, repeat), uv
-        return (shape.Material(rgba) if colored else None), None
+        for path, rings in _surfaces(geometry.get("boundaries"), depth):
+            semantic = _at(semantics.get("values"), path)
+            label = named[semantic].get("type") if isinstance(semantic, int) and 0 <= semantic < len(named) else ""
+            number = materials["value"] if "value" in materials else _at(materials.get("values"), path)
+            corners = [_corners(vertices, ring, swap) for ring in rings]
+            material, uv = self._texture(_at(textures.get("values"), path), rings)
+            out.append(shape.Polygon(corners, _text(label), material or self._material(number), uv))
+        details = [{k: v for k, v in one.items() if k not in ("children", "parent")} for one in named]
+        return out, details if any(len(one) > 1 for one in details) else []
 
     def _texture(
-        self, appearance: Mapping[str, Any], rings: Any, sizes: Sequence[int]
-    ) -> tuple[str, str, bool, list[F32]] | None:
-        """Content, MIME type, repetition and coordinates of a surface's image; ``None`` where it has none, or none that can be read."""
-        textures, places = appearance.get("textures") or (), appearance.get("vertices-texture") or ()
-        if not isinstance(rings, list) or not rings or not rings[0] or rings[0][0] is None:
+        self, values: object, rings: Sequence[Sequence[int]]
+    ) -> tuple[shape.Material | None, list[F32] | None]:
+        if not isinstance(values, list) or len(values) != len(rings):
+            return None, None
+        coordinates = []
+        for ring, numbers in zip(rings, values, strict=True):
+            fits = isinstance(numbers, list) and len(numbers) == len(ring) + 1 and all(type(n) is int for n in numbers)
+            if not fits or not all(0 <= n < len(self.uv) for n in numbers[1:]):
+                return None, None
+            coordinates.append(self.uv[numbers[1:]])
+        material = self._image(values[0][0])
+        return (material, coordinates) if material else (None, None)
+
+    def _image(self, number: int) -> shape.Material | None:
+        if number not in self._textured:
+            material = None
+            if 0 <= number < len(self.textures):
+                texture = _mapping(self.textures[number])
+                name = _text(texture.get("image"))
+                try:
+                    content, mime = self.images.get(name)
+                    material = shape.Material(
+                        image=content, mime=mime, repeat=texture.get("wrapMode") in ("wrap", "mirror")
+                    )
+                except SourceError as error:
+                    self.lost[error.code] = name
+                    self.reasons[name] = str(error.fields.get("reason", ""))
+            self._textured[number] = material
+        return self._textured[number]
+
+    def _material(self, number: object) -> shape.Material | None:
+        if type(number) is not int or not 0 <= number < len(self.materials):
             return None
-        try:
-            found = textures[rings[0][0]]
-            uv = [np.array([places[k] for k in ring[1:]], np.float32).reshape(-1, 2) for ring in rings]
-        except (IndexError, TypeError, ValueError):
+        if number not in self._plain:
+            record = _mapping(self.materials[number])
+            try:
+                red, green, blue = (min(max(float(v), 0.0), 1.0) for v in record["diffuseColor"])
+                clear = min(max(float(record.get("transparency") or 0.0), 0.0), 1.0)
+                self._plain[number] = shape.Material((red, green, blue, round(1 - clear, 6)))
+            except (KeyError, TypeError, ValueError):
+                self._plain[number] = None
+        return self._plain[number]
+
+
+def _surfaces(boundaries: object, depth: int) -> Iterator[tuple[tuple[int, ...], list[list[int]]]]:
+    """Where each surface stands in the nested lists, and its rings."""
+    if not isinstance(boundaries, list):
+        raise Broken("boundaries are no list")
+    for i, inner in enumerate(boundaries):
+        if depth:
+            for path, rings in _surfaces(inner, depth - 1):
+                yield (i, *path), rings
+        elif not isinstance(inner, list) or not inner or not all(isinstance(ring, list) for ring in inner):
+            raise Broken("a surface is no list of rings")
+        else:
+            yield (i,), inner
+
+
+def _corners(vertices: F64, indices: Sequence[Any], swap: bool) -> F64:
+    if not all(type(i) is int for i in indices):
+        raise Broken("a ring is no list of whole numbers")
+    if indices and not (min(indices) >= 0 and max(indices) < len(vertices)):
+        raise Broken(f"vertex {max(indices) if min(indices) >= 0 else min(indices)} of {len(vertices)}")
+    out: F64 = vertices[np.array(indices, np.int64)]
+    return out[:, [1, 0, 2]] if swap else out
+
+
+def _indices(boundaries: object) -> list[int]:
+    """All whole numbers in nested lists."""
+    if isinstance(boundaries, list):
+        return [i for inner in boundaries for i in _indices(inner)]
+    return [boundaries] if type(boundaries) is int else []
+
+
+def _at(values: object, path: Sequence[int]) -> object:
+    for i in path:
+        if not isinstance(values, list) or i >= len(values):
             return None
-        if [len(part) for part in uv] != list(sizes):
-            return None
-        try:
-            content, mime = self._images.get(str(found["image"]))
-        except SourceError as error:
-            self._told.add(f"{error.code}\0{found['image']}\0{error.fields.get('reason', '')}")
-            return None
-        return content, mime, found.get("wrapMode") in ("wrap", "mirror"), [part * _FLIP + _TOP for part in uv]
-
-    def _instance(self, draft: Draft, geometry: Mapping[str, Any], vertices: F64, document: Document) -> Iterator[Blob]:
-        templates = document.templates
-        number = int(geometry["template"])
-        template = templates["templates"][number]
-        local = np.array(templates["vertices-templates"], np.float64).reshape(-1, 3)
-        surfaces, _ = self._surfaces(template, local, document.appearance)
-        matrix = np.array(geometry.get("transformationMatrix", np.eye(4).ravel().tolist()), np.float64).reshape(4, 4)
-        (point,) = _picked(vertices, np.array(geometry["boundaries"], np.int64))
-        lod = str(template.get("lod", ""))
-        made, blobs = self._models.put(f"template {number}", surfaces, lod, matrix, point)
-        yield from blobs
-        draft.points.append(point[None])
-        if made is not None:
-            draft.models.append(made)
-
-    def _image_problems(self, where: str) -> Iterator[Rejected]:
-        for told in sorted(self._told):
-            code, image, reason = told.split("\0")
-            yield Rejected(where, code, {"object": where, "image": image, "reason": reason})
-        self._told.clear()
+        values = values[i]
+    return values
 
 
-def _picked(vertices: F64, indices: Any) -> F64:
-    """float64[n, 3]. Raises IndexError for an index that leads nowhere; negative ones lead nowhere as well."""
-    if indices.size and (indices.min() < 0 or indices.max() >= len(vertices)):
-        raise IndexError(int(indices.max()))
-    out: F64 = vertices[indices]
-    return out
+def _name(attributes: Mapping[str, Any]) -> str:
+    return next((_text(attributes[key]) for key in ("name", "gml_name", "naam") if _text(attributes.get(key))), "")
 
 
-def _level(nested: Any, depth: int, count: int | None = None) -> list[Any]:
-    """What lies ``depth`` lists down; as many ``None`` as there are surfaces where there is nothing of that shape."""
-    items = nested if isinstance(nested, list) else []
-    for _ in range(depth):
-        items = [inner for outer in items if isinstance(outer, list) for inner in outer]
-    if count is None or len(items) == count:
-        return items
-    return [None] * count
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _themed(themes: Any, depth: int, count: int) -> list[Any]:
-    """The values of one theme (the first by name, ``visual`` before all others), surface by surface."""
-    if not isinstance(themes, dict) or not themes:
-        return [None] * count
-    theme = themes["visual"] if "visual" in themes else themes[min(themes)]
-    if "value" in theme:
-        return [theme["value"]] * count
-    return _level(theme.get("values"), depth, count)
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _flat(nested: Any) -> Iterator[int]:
-    if isinstance(nested, list):
-        for item in nested:
-            yield from _flat(item)
-    else:
-        yield int(nested)
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
