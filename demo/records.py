@@ -48,7 +48,7 @@ layers:
     class: {field: 类别, table: {树: vegetation.tree, 路灯: land.furniture.lamp, 检查井: land.furniture.well}}
     name: 树种
     base: 高程
-    scale: 高度
+    height: 高度
 """
 DATASETS = {
     "buildings": ("东港新城 · 建筑", "建筑.shp"),
@@ -165,7 +165,7 @@ def city_model(villas: Sequence[tuple[quarter.Parcel, F64, float]]) -> dict[str,
             }],
         }  # fmt: skip
     objects["relief"] = {"type": "TINRelief", "attributes": {"name": "新城地形"}, "geometry": [tin(add)]}
-    u0, u1, v0, v1 = quarter.WEST - 60, quarter.EAST + 60, quarter.SOUTH - 260, quarter.SOUTH - 10
+    u0, u1, v0, v1 = quarter.WEST - 10, quarter.EAST + 60, quarter.SOUTH - 260, quarter.SOUTH - 10
     sea = np.array([quarter.at(*c) * [1, 1, 0] for c in ((u0, v0), (u1, v0), (u1, v1), (u0, v1))])
     objects["sea"] = {
         "type": "WaterBody", "attributes": {"name": "东港湾"},
@@ -182,7 +182,7 @@ def city_model(villas: Sequence[tuple[quarter.Parcel, F64, float]]) -> dict[str,
 
 def tin(add: Any) -> dict[str, Any]:
     """The ground as triangles: the quarter's plane, and a slope from its edges into the bay and the hills."""
-    us = np.arange(quarter.WEST - 60, quarter.EAST + 61, GRID)
+    us = np.arange(quarter.WEST - 20, quarter.EAST + 61, GRID)
     vs = np.arange(quarter.SOUTH - 60, quarter.NORTH + 100, GRID)
     points = np.array([[relief(float(u), float(v)) for u in us] for v in vs])
     index = np.array(add(points.reshape(-1, 3))).reshape(len(vs), len(us))

@@ -123,9 +123,7 @@ class Reader:
         self, i: int, number: int, key: str, columns: Mapping[str, list[Any]], attributes: Mapping[str, Any], made: _Made,
     ) -> Iterator[ObjectRecord | Rejected]:  # fmt: skip
         rule = self.rule
-        class_id = rule.class_id
-        if rule.class_field:
-            class_id = rule.class_table.get(text_of(columns[rule.class_field][i]), class_id)
+        class_id = self._class(columns, i)
         times: list[str | None] = []
         for value in (rule.valid_from, rule.valid_to):
             said = None if value is None else _raw(value, columns, i)
@@ -246,7 +244,8 @@ class Reader:
             if i in out:
                 reason = str(shapely.is_valid_reason(shapes[i]))
                 out[i].warnings = [("vector.self-crossing", {"reason": reason})]
-        self._placed(is_of["point"], numbers, shapes, level, height, measures, out, faults)
+        for class_id, points in self._by_class(is_of["point"].tolist(), columns).items():
+            self._placed(np.array(points), class_id, numbers, shapes, level, height, measures, out, faults)
         for i in good.tolist():
             if i not in out and i not in faults:
                 faults[i] = self.rejected(numbers[i], "vector.bad-geometry")
@@ -279,16 +278,14 @@ class Reader:
             return [*self._build(objects[:half]), *self._build(objects[half:])]
 
     def _placed(
-        self, points: Any, numbers: Sequence[int], shapes: Any, level: F64, height: F64, measures: Mapping[str, F64], out: dict[int, _Made],
-        faults: dict[int, Rejected],
+        self, points: Any, class_id: str, numbers: Sequence[int], shapes: Any, level: F64, height: F64, measures: Mapping[str, F64],
+        out: dict[int, _Made], faults: dict[int, Rejected],
     ) -> None:  # fmt: skip
-        """Points: a model at each."""
-        if not len(points):
-            return
+        """Points of one class: a model at each."""
         xyz, of_point = shapely.get_coordinates(shapes[points], include_z=True, return_index=True)
         row = points[of_point]
         xyz[:, 2] = np.where(np.isfinite(level[row]), level[row], np.nan_to_num(xyz[:, 2]))
-        name, blob, format_name, size, radius = self._model()
+        name, blob, format_name, size, radius = self._model(class_id)
         content = content_hash(blob)
         for i, at, where in zip(row.tolist(), self._geographic(xyz), xyz.tolist(), strict=True):
             if at is None:
@@ -310,8 +307,21 @@ class Reader:
                 placed, box = out[i].representations + placed, _union(out[i].box, box)
             out[i] = _Made(placed, box, blob)
 
-    def _model(self) -> tuple[str, bytes, str, float, float]:
-        """Name, blob, format, height and radius of the layer's model."""
+    def _by_class(self, rows: Sequence[int], columns: Mapping[str, list[Any]]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for i in rows:
+            found.setdefault(self._class(columns, i), []).append(i)
+        return found
+
+    def _class(self, columns: Mapping[str, list[Any]], i: int) -> str:
+        """The class of a record: by its field's value, otherwise the layer's."""
+        rule = self.rule
+        if not rule.class_field:
+            return rule.class_id
+        return rule.class_table.get(text_of(columns[rule.class_field][i]), rule.class_id)
+
+    def _model(self, class_id: str) -> tuple[str, bytes, str, float, float]:
+        """Name, blob, format, height and radius of the model of a class, unless the layer has one for all."""
         rule = self.rule
         if rule.model_path is not None:
             try:
@@ -327,7 +337,7 @@ class Reader:
         name = (
             rule.model
             if rule.model in MODELS
-            else usual.get(rule.class_id, "well" if rule.class_id.startswith("pipeline") else "box")
+            else usual.get(class_id, "well" if class_id.startswith("pipeline") else "box")
         )
         made = prototype(name)
         return name, made.blob, FORMAT, made.height, made.radius
