@@ -218,6 +218,12 @@ def _check_kinds(store: ObjectStore, deliveries: Sequence[Delivery]) -> None:
             raise UsageError("import.kind-differs", dataset=old.slug, kind=old.kind, new=kind, suggestion=suggestion)
 
 
+def _settings(reading: Reading) -> dict[str, Any]:
+    """What a new dataset is told: that it shows a scenario, where all its objects belong to one."""
+    scenarios = [scenario for scenario in reading.layers if scenario]
+    return {"scenario": scenarios[0]} if len(scenarios) == len(reading.layers) == 1 else {}
+
+
 def _there(store: ObjectStore, reading: Reading) -> Dataset | None:
     return next((dataset for dataset in store.datasets() if dataset.slug == reading.dataset), None)
 
@@ -235,7 +241,7 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
     old = _there(store, reading)
     dataset = old or Dataset(
         reading.dataset, reading.title, reading.kind, reading.uid,
-        frame_around(reading.box, reading.step if reading.kind == "points" else FINEST),
+        frame_around(reading.box, reading.step if reading.kind == "points" else FINEST), settings=_settings(reading),
     )  # fmt: skip
     diffs = _diffs(store, dataset, reading) if old else {}
     states = _states(store, reading, old)

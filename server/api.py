@@ -111,6 +111,7 @@ def make_api(
 
     @api.get("/api/viewer", summary="Settings of the viewer", tags=["Viewer"])
     async def viewer(request: Request) -> Json:
+        await catalog.ensure(live=True)
         return {
             "title": dict(title), "version": __version__, "defaultLanguage": language,
             "baseMaps": [base_map.public() for base_map in base_maps], "canEdit": editor is not None and editor.may(request),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -51,6 +50,7 @@ def register(api: FastAPI, catalog: Catalog, editor: Editor) -> None:
         lat: Annotated[float, Query(ge=-90, le=90)], h: Annotated[float, Query(ge=-12_000, le=100_000)], heading: Degrees = 0.0,
         scale: Annotated[float, Query(gt=0, le=10_000)] = 1.0,
     ) -> Json:  # fmt: skip
+        await catalog.ensure(live=True)
         editor.require(request)
         line = _scenario(scenario)
         data = await body_of_request(request, LIMIT)
@@ -72,6 +72,7 @@ def register(api: FastAPI, catalog: Catalog, editor: Editor) -> None:
         tags=["Scenarios"],
     )
     async def remove(tim_id: UUID, request: Request) -> Response:
+        await catalog.ensure(live=True)
         editor.require(request)
         await editor.do(lambda: _remove(editor.workspace, tim_id))
         await catalog.look_again()
@@ -95,9 +96,6 @@ def _place(workspace: Workspace, scenario: str, name: str, data: bytes, settings
         run_import(workspace, make_plan([path], Options(dataset, scenario, "objects", place, settings)))
     with workspace.store() as store:
         made = store.changed(dataset, before).touched
-        known = store.dataset(dataset)
-        if known.settings.get("scenario") != scenario:
-            store.put_dataset(replace(known, settings={**known.settings, "scenario": scenario}))
     _tile(workspace, dataset)
     return {
         "id": str(made[0].tim_id),
@@ -129,7 +127,7 @@ def _tile(workspace: Workspace, dataset: str) -> None:
         scenario = str(store.dataset(dataset).settings.get("scenario", ""))
         left = bool(store.query(Filter(dataset, scenario=scenario), limit=1).items)
     if left:
-        engine.tile(workspace, dataset, executor=engine.SerialExecutor())
+        engine.update(workspace, dataset)
         return
     with Archive(workspace.archive_root) as archive:
         archive.drop(dataset)

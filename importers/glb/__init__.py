@@ -7,6 +7,7 @@ A glb says its size and shape but not where on Earth it stands: the user does. S
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         yield Rejected(probe.key, error.code, error.fields)
         return
     yield Blob(data)
-    yield record
+    yield replace(record, name=str(context.settings.get("name") or record.name))
     assert record.box is not None
     yield SourceRef(
         uri=str(path), format="glb", kind="objects", key=probe.key, place=context.place, fingerprint=fingerprint(path), box=record.box, count=1,

@@ -19,10 +19,14 @@ layers:
 
 
 def test_trees_and_lamps_of_one_table_differ(tmp_path: Path):
-    (tmp_path / "部件.csv").write_text("x,y,类别,高度\n500000,3400000,树,7\n500010,3400000,路灯,8\n500020,3400000,树,14\n", encoding="utf-8")
+    (tmp_path / "部件.csv").write_text(
+        "x,y,类别,高度\n500000,3400000,树,7\n500010,3400000,路灯,8\n500020,3400000,树,14\n", encoding="utf-8"
+    )
     (tmp_path / "mapping.yaml").write_text(MAPPING, encoding="utf-8")
     workspace = Workspace.create(tmp_path / "ws")
-    options = Options("parts", place=PlaceOptions("EPSG:4547", "ellipsoid"), settings={"mapping": str(tmp_path / "mapping.yaml")})
+    options = Options(
+        "parts", place=PlaceOptions("EPSG:4547", "ellipsoid"), settings={"mapping": str(tmp_path / "mapping.yaml")}
+    )
     run_import(workspace, make_plan([tmp_path / "部件.csv"], options))
     with workspace.store() as store:
         found = {o.object.attributes["高度"]: o.object for o in store.query(Filter("parts")).items}
