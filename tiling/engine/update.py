@@ -22,7 +22,8 @@ from tiling.meshes.assemble import box_around, corners
 from tiling.objects.builder import draw, notes_hold
 from tiling.objects.drawing import Reader, opened
 from tiling.objects.drawn import Column
-from tiling.objects.layout import FULL, Splits, locate, measure
+from tiling.objects import layout
+from tiling.objects.layout import Splits, locate, measure
 from tiling.objects.memory import Memory
 from tim.model import Dataset
 from tim.place import Box3
@@ -121,7 +122,7 @@ class _Update:
             members[key].discard(tim_id)
         for tim_id, key in after.items():
             members[key].add(tim_id)
-        return members if all(0 < len(ids) <= FULL for ids in members.values()) else None
+        return members if all(0 < len(ids) <= layout.FULL for ids in members.values()) else None
 
     def _draw(
         self, job: Job, reader: Reader, columns: Sequence[Column], members: Mapping[str, set[UUID]], sink: PackWriter

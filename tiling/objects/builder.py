@@ -148,7 +148,8 @@ def draw(
     """One tile, its parent not yet known."""
     if coarse:
         content: Content = proxies(objects, job.frame, columns, reader.blob)
-        shown = float(content.deviations.max(initial=0.0))
+        # What cannot be read is not in the leaves either.
+        shown = float(content.deviations.max(initial=0.0, where=np.isfinite(content.deviations)))
         error = max(shown, float(spec["dropped"]), float(spec["largest"]) * _LEAST)
     else:
         content, error = encode(objects, job.frame, reader.blob, columns), 0.0
