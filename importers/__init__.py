@@ -19,6 +19,7 @@ from tim.place.resolve import FoundCrs
 from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
 
 FORMATS: Mapping[str, str] = {
+    "citygml": "importers.citygml",
     "epanet": "importers.epanet",
     "glb": "importers.glb",
     "ifc": "importers.ifc",
