@@ -68,7 +68,7 @@ def extent(path: Path) -> tuple[tuple[float, float, float], tuple[float, float, 
         pass
     if not np.isfinite([low, high]).all():
         return None
-    return tuple(low.tolist()), tuple(high.tolist())  # type: ignore[return-value]
+    return tuple(low.tolist()), tuple(high.tolist())
 
 
 def numbers(text: str | None, dimension: int) -> F64 | None:

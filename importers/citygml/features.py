@@ -21,8 +21,8 @@ from tim.shape import Material, Polygon
 
 _DEEP = 100
 """Levels of geometry in geometry, references followed."""
-_MOST = 200_000
-"""Surfaces of one object and level."""
+_MOST = 500_000
+"""Elements of geometry of one object: references that branch would otherwise have no end."""
 _SURFACES = {"Polygon", "PolygonPatch", "Triangle", "Rectangle"}
 _LINES = {"Point", "LineString", "LineStringSegment", "MultiPoint"}
 _GEOMETRY = re.compile(
@@ -31,6 +31,8 @@ _GEOMETRY = re.compile(
 _SEMANTIC = re.compile(r"\w+Surface|Door|Window")
 _LOD = re.compile(r"lod(\d)")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d+)?(?:[eE][-+]?\d{1,2})?")
+_FLIP, _TOP = np.array([1, -1], np.float32), np.array([0, 1], np.float32)
+"""From v up to v down."""
 _TIMES = {"creationDate", "terminationDate", "validFrom", "validTo"}
 
 
@@ -127,6 +129,7 @@ class _Work:
         self.images: dict[str, SourceError] = {}
         self._shapes: list[tuple[str, str, Element]] = []
         self._taken: set[tuple[str, Element]] = set()
+        self._steps = 0
 
     def walk(self, feature: Element, semantic: str) -> None:
         """The properties of a feature or of a surface that bounds it."""
@@ -172,7 +175,8 @@ class _Work:
             self._add(prop, lod, semantic, False, 0)
 
     def _add(self, element: Element, lod: str, semantic: str, turned: bool, depth: int) -> None:
-        if depth > _DEEP or len(self._taken) > _MOST:
+        self._steps += 1
+        if depth > _DEEP or self._steps > _MOST:
             self._problem("citygml.too-deep")
             return
         if href := element.get(HREF):
@@ -196,6 +200,8 @@ class _Work:
         else:
             turned ^= kind == "OrientableSurface" and element.get("orientation") == "-"
             for child in element.iterchildren(etree.Element):
+                if self._steps > _MOST:
+                    return
                 self._add(child, lod, semantic, turned, depth + 1)
 
     def _polygon(self, element: Element, lod: str, semantic: str, turned: bool) -> None:
@@ -217,7 +223,7 @@ class _Work:
             rings.append((points[:-1] if closed else points)[:: -1 if turned else 1])
             image, uv = self._reader._references.textures.get(gml_id(ring), ("", None))
             if uv is not None and len(uv) in (len(points), len(rings[-1])):
-                uv = uv[: len(rings[-1])] * np.float32([1, -1]) + np.float32([0, 1])
+                uv = uv[: len(rings[-1])] * _FLIP + _TOP
                 uvs.append(uv[:: -1 if turned else 1])
                 material = self._image(image) or material
         if not rings:
