@@ -19,6 +19,7 @@ from tim.place.resolve import FoundCrs
 from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
 
 FORMATS: Mapping[str, str] = {
+    "citygml": "importers.citygml",
     "cityjson": "importers.cityjson",
     "dem": "importers.dem",
     "epanet": "importers.epanet",
