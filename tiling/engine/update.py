@@ -19,10 +19,10 @@ from tiling.builder import Job, TileEntry
 from tiling.engine.executor import SerialExecutor
 from tiling.engine.run import objects_ref, tile
 from tiling.meshes.assemble import box_around, corners
+from tiling.objects import layout
 from tiling.objects.builder import draw, notes_hold
 from tiling.objects.drawing import Reader, opened
 from tiling.objects.drawn import Column
-from tiling.objects import layout
 from tiling.objects.layout import Splits, locate, measure
 from tiling.objects.memory import Memory
 from tim.model import Dataset
