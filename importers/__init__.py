@@ -109,7 +109,8 @@ def offered(format_name: str, path: Path, *, folder: bool) -> bool:
     """Whether a walk need ask this format what lies at ``path``."""
     module = importer(format_name)
     if folder:
-        return bool(getattr(module, "FOLDERS", True))
+        folders: bool | tuple[str, ...] = getattr(module, "FOLDERS", True)
+        return folders if isinstance(folders, bool) else path.suffix.lower() in folders
     suffixes = getattr(module, "SUFFIXES", None)
     return suffixes is None or path.suffix.lower() in suffixes
 

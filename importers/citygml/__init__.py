@@ -25,6 +25,10 @@ from tim.sources import SourceRef, fingerprint
 
 __all__ = ["open", "probe", "read"]
 
+SUFFIXES = (".gml", ".xml", ".citygml")
+FOLDERS = False
+
+
 _NUMBERS = r"\s*([-+\d.eE\s]+?)\s*<"
 
 

@@ -24,6 +24,9 @@ from tim.sources import SourceRef, fingerprint
 
 __all__ = ["open", "probe", "read"]
 
+SUFFIXES = (".json", ".jsonl", ".cityjson", ".cityjsonl")
+FOLDERS = False
+
 
 def probe(path: Path, key: str = "") -> list[Probe]:
     """Version, extent and CRS of one CityJSON or CityJSONSeq file; empty for anything else."""

@@ -27,6 +27,10 @@ from tim.sources import GridSource, MeshTree, PointSource, SourceRef, VolumeSour
 
 __all__ = ["open", "probe", "read"]
 
+SUFFIXES = (".inp",)
+FOLDERS = False
+
+
 LARGEST = 256 << 20
 """Bytes: a network is text of some megabytes; what is larger is none."""
 CLASSES = {

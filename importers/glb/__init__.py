@@ -24,6 +24,10 @@ from tim.sources import GridSource, MeshTree, PointSource, SourceRef, VolumeSour
 
 __all__ = ["open", "planned_model", "probe", "read"]
 
+SUFFIXES = (".glb", ".gltf")
+FOLDERS = False
+
+
 _ABOVE = 8
 """Folders above a file in which a tileset may lie that owns it."""
 

@@ -33,6 +33,10 @@ from tim.sources import GridSource, MeshTree, PointSource, SourceRef, VolumeSour
 
 __all__ = ["open", "probe", "read"]
 
+SUFFIXES = (".ifc",)
+FOLDERS = False
+
+
 _BATCH, _VERTICES = 512, 400_000
 """Products, and vertices, that are placed at once."""
 _SPACE = Material((0.6, 0.75, 0.95, 0.25))

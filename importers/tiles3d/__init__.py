@@ -30,8 +30,13 @@ from tim.sources import SourceRef, fingerprint
 
 __all__ = ["Files", "open", "probe", "read"]
 
+SUFFIXES = (".3tz",)
+
+
 FORMAT, CLASS = "tiles3d", "survey.tileset"
-_SAMPLED, _LOOKED = 8, 200
+_SAMPLED, _SMALL = 4 << 20
+"""Bytes of a content that an inventory reads whole; of larger ones it reads the head."""
+_LOOKED = 8, 200
 """Contents opened, and tiles passed on the way to them."""
 
 
@@ -238,13 +243,15 @@ def _look(root: _Root, where: str) -> tuple[Counter[str], list[Rejected]]:
                     if stored is None:
                         note("tiles3d.content-missing", uri=uri[:200])
                         continue
-                    data = stored.plain() if stored.encoding == "identity" or stored.stored < 16 << 20 else b""
+                    small = stored.stored <= _SMALL
+                    data = stored.plain() if small else stored.read(0, 64) if stored.encoding == "identity" else b""
                     kind = kind_of(data[:64], path)
                     if kind == "json":
                         pages.append(path)
                         continue
                     kinds[kind] += 1
-                    _check(data, kind, path)
+                    if small:
+                        _check(data, kind, path)
                 except SourceError as error:
                     # What cannot be read at all comes first: it is the reason of the refusal.
                     problems.insert(

@@ -25,6 +25,9 @@ from tim.sources import Fingerprint, SourceRef, fingerprint
 
 __all__ = ["COMPANIONS", "open", "probe", "read"]
 
+SUFFIXES = (".shp", ".csv", ".xlsx", ".gpkg", ".geojson", ".json", ".geojsonl", ".geojsons")
+FOLDERS = (".gdb",)
+
 COMPANIONS: Mapping[str, Sequence[str]] = {
     ".shp": shapefile.SIDES,
     ".csv": (".csvt",),
