@@ -34,10 +34,10 @@ SUFFIXES = (".3tz",)
 
 
 FORMAT, CLASS = "tiles3d", "survey.tileset"
-_SAMPLED, _SMALL = 4 << 20
-"""Bytes of a content that an inventory reads whole; of larger ones it reads the head."""
-_LOOKED = 8, 200
+_SAMPLED, _LOOKED = 8, 200
 """Contents opened, and tiles passed on the way to them."""
+_SMALL = 4 << 20
+"""Bytes of a content that an inventory reads whole; of larger ones it reads the head."""
 
 
 @dataclass(frozen=True, slots=True)

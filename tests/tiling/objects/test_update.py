@@ -31,7 +31,7 @@ def small_leaves(monkeypatch: pytest.MonkeyPatch):
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspace, _ = made(tmp_path / "w")
     tiled(workspace)
-    yield workspace
+    return workspace
 
 
 def leaves(every: dict[str, Any]) -> set[str]:
