@@ -32,7 +32,7 @@ def house(random: np.random.Generator, corners: int, bands: int) -> list[Polygon
     radius = random.uniform(6, 10) * (1 if corners == 4 else random.uniform(0.7, 1, corners))
     flat = np.column_stack([np.cos(angle) * radius, np.sin(angle) * radius, np.zeros(corners)])
     height = random.uniform(6, 40)
-    rings = [flat + [0, 0, height * k / bands] for k in range(bands + 1)]
+    rings = [flat + np.array([0, 0, height * k / bands]) for k in range(bands + 1)]
     faces = [Polygon([rings[0][::-1]], "GroundSurface"), Polygon([rings[-1]], "RoofSurface")]
     for low, high in pairwise(rings):
         faces += [

@@ -139,7 +139,11 @@ def test_what_cannot_be_drawn_is_counted(tmp_path: Path):
     houses = Town()
     nowhere = houses.house(500, box=None)
     bare = houses.house(501, representations=())
-    missing = houses.house(502, size=(300.0, 300.0, 9.0), representations=(Representation("model", "", "glb", "ab" * 32, {"at": [LON, LAT, 5.0]}),))
+    missing = houses.house(
+        502,
+        size=(300.0, 300.0, 9.0),
+        representations=(Representation("model", "", "glb", "ab" * 32, {"at": [LON, LAT, 5.0]}),),
+    )
     workspace, _ = made(tmp_path / "w", nowhere, bare, missing, town=houses)
     report = tiled(workspace)
     assert report.counts["objects"] == HOUSES + 1
@@ -183,12 +187,17 @@ def test_the_folder_does_not_matter(workspace: Workspace, tmp_path: Path):
     assert tiled(workspace).snapshot.hash == tiled(other).snapshot.hash
 
 
-PLACES = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 2000), st.sampled_from([1.0, 30.0, 700.0])), max_size=120)
+PLACES = st.lists(
+    st.tuples(st.integers(0, 2000), st.integers(0, 2000), st.sampled_from([1.0, 30.0, 700.0])), max_size=120
+)
 
 
 def objects_at(places: list[tuple[int, int, float]], first: int = 0) -> Objects:
     """Objects by hand; x, y in cells of 1 m."""
-    ids = np.array([((first + i + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128).to_bytes(16) for i in range(len(places))], "V16")
+    ids = np.array(
+        [((first + i + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128).to_bytes(16) for i in range(len(places))],
+        "V16",
+    )
     xy = np.array([(x, y) for x, y, _ in places], np.int64).reshape(-1, 2) + 2**23
     width = np.array([w for _, _, w in places])
     return Objects(ids, np.zeros(len(ids), "V32"), np.zeros(len(ids), np.int32), ("",), xy, width, width)
@@ -203,7 +212,9 @@ def test_layouts_settle(before, after):
     splits, leaves = settle(objects, known)
     again, same = settle(objects, splits)
     assert again == splits
-    assert [(leaf.key, leaf.members.tolist()) for leaf in same] == [(leaf.key, leaf.members.tolist()) for leaf in leaves]
+    assert [(leaf.key, leaf.members.tolist()) for leaf in same] == [
+        (leaf.key, leaf.members.tolist()) for leaf in leaves
+    ]
     rows = sorted(row for leaf in leaves for row in leaf.members.tolist())
     assert rows == list(range(len(after)))
     for leaf in leaves:

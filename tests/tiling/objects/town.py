@@ -61,7 +61,13 @@ class Town:
         self.blobs[content_hash(built.blob)] = built.blob
         attributes = {"storeys": number % 9, "屋主": f"owner {number}"}
         shown = (Representation("body", "2", FORMAT, content_hash(built.blob)),)
-        given = {"name": f"House {number}", "attributes": attributes, "box": built.box, "representations": shown, **fields}
+        given = {
+            "name": f"House {number}",
+            "attributes": attributes,
+            "box": built.box,
+            "representations": shown,
+            **fields,
+        }
         return ObjectRecord(str(number), "building.house", layer="houses", **given)
 
     def houses(self, numbers: Iterable[int]) -> list[ObjectRecord]:
@@ -110,5 +116,3 @@ def contents(workspace: Workspace) -> dict[str, bytes]:
 def corners(entry: Any) -> tuple[np.ndarray, np.ndarray]:
     centre, half = np.array(entry.box[:3]), np.abs(np.array(entry.box[3:]).reshape(3, 3)).sum(axis=0)
     return centre - half, centre + half
-
-
