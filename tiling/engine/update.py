@@ -23,7 +23,7 @@ from tiling.objects import layout
 from tiling.objects.builder import draw, notes_hold
 from tiling.objects.drawing import Reader, opened
 from tiling.objects.drawn import Column
-from tiling.objects.layout import Splits, locate, measure
+from tiling.objects.layout import locate, measure
 from tiling.objects.memory import Memory
 from tim.model import Dataset
 from tim.place import Box3
@@ -117,8 +117,7 @@ class _Update:
 
     def _members(self, before: _Boxes, after: _Boxes) -> dict[str, set[UUID]] | None:
         """Who is in the leaves of what changed, afterwards."""
-        splits = self.memory.splits()
-        old, new = (_leaves(boxes, splits, self.dataset) for boxes in (before, after))
+        old, new = (self._leaves(boxes) for boxes in (before, after))
         keys = {*old.values(), *new.values()}
         members = self.memory.members(keys)
         if members.keys() != keys:  # a leaf that is new
@@ -128,6 +127,17 @@ class _Update:
         for tim_id, key in new.items():
             members[key].add(tim_id)
         return members if all(0 < len(ids) <= layout.FULL for ids in members.values()) else None
+
+    def _leaves(self, boxes: _Boxes) -> dict[UUID, str]:
+        """The leaf of each object that has a box."""
+        placed = [(tim_id, box) for tim_id, box in boxes.items() if box is not None]
+        if not placed:
+            return {}
+        xy, width, _ = measure(np.array([box for _, box in placed]), self.dataset.frame)
+        at = xy.tolist()
+        splits = self.memory.splits_at(at)
+        rows = zip(placed, at, width.tolist(), strict=True)
+        return {tim_id: locate(where, wide, tim_id.bytes, splits)[0] for (tim_id, _), where, wide in rows}
 
     def _draw(
         self, job: Job, reader: Reader, columns: Sequence[Column], members: Mapping[str, set[UUID]], sink: PackWriter
@@ -169,16 +179,6 @@ class _Update:
 
     def _sink(self) -> PackWriter:
         return PackWriter(self.archive.packs, f"update-{uuid4().hex}", fast=True)
-
-
-def _leaves(boxes: _Boxes, splits: Splits, dataset: Dataset) -> dict[UUID, str]:
-    """The leaf of each object that has a box."""
-    placed = [(tim_id, box) for tim_id, box in boxes.items() if box is not None]
-    if not placed:
-        return {}
-    xy, width, _ = measure(np.array([box for _, box in placed]), dataset.frame)
-    rows = zip(placed, xy.tolist(), width.tolist(), strict=True)
-    return {tim_id: locate(at, wide, tim_id.bytes, splits)[0] for (tim_id, _), at, wide in rows}
 
 
 def _reach(boxes: _Boxes, dataset: Dataset) -> float:
