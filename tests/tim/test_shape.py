@@ -147,3 +147,39 @@ def test_a_cut_blob_is_refused(cut):
         decode(blob[:cut])
     with pytest.raises(StoreError):
         decode(b"x" * len(blob))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_blob_costs_only_itself(data):
+    """Whatever its bytes say, it is decoded or refused; what is decoded does not point beyond itself."""
+    blobs = [
+        b.blob for b in build([[Polygon([SQUARE, HOLE], "Roof")], [Polygon([SQUARE + [50, 0, 0]], "Wall")]], PLACE)
+    ]
+    broken = bytearray(blobs[1])
+    for _ in range(data.draw(st.integers(1, 3))):
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        many = decode_many([blobs[0], bytes(broken), blobs[0]])
+    except StoreError:
+        return
+    assert many.triangles.max() < len(many.positions)
+    assert (np.diff(many.surface_triangle_ends, prepend=0) >= 0).all()
+    assert many.surface_triangle_ends[-1] == len(many.triangles)
+    assert many.surface_semantics.max() < len(many.semantics)
+    assert many.surface_materials.max() < len(many.materials)
+
+
+def test_wide_and_narrow_indices_together():
+    """A blob of very many vertices has indices of 32 bits; its neighbours keep 16."""
+    count = 70_000
+    row, column = np.divmod(np.arange(count), 300)
+    corners = np.column_stack([EAST + column * 2.0, NORTH + row * 2.0, np.full(count, 9.0)])
+    first = np.arange(count - 301)
+    grid = Triangles(corners, np.column_stack([first, first + 1, first + 300]).astype(np.uint32), "Mesh")
+    blobs = [built.blob for built in build([[Polygon([SQUARE])], [grid], [Polygon([SQUARE])]], PLACE)]
+    many = decode_many(blobs)
+    starts = [0, *many.vertex_ends[:-1]]
+    for triangles, start, blob in zip(np.split(many.triangles, many.triangle_ends[:-1]), starts, blobs, strict=True):
+        np.testing.assert_array_equal(triangles - np.uint32(start), decode(blob).triangles)
+    assert decode(blobs[1]).triangles.max() > 0xFFFF

@@ -82,7 +82,8 @@ def tile(
     if found.kind == "tiles":
         return _mount(workspace, found)
     name = builder_for(found.kind)
-    chosen = _settings(load_builder(name).defaults, found.settings, settings or {})
+    builder = load_builder(name)
+    chosen = _settings(builder.defaults, found.settings, settings or {})
     folder = workspace.jobs(dataset)
     with (
         workspace.lock(f"tile-{dataset}"),
@@ -100,7 +101,7 @@ def tile(
         job = Job(dataset, found.kind, found.frame, tuple(good), chosen, _scratch(folder), objects)
         crew = executor or ProcessExecutor(workers)
         try:
-            run = _Run(job, name, ledger, archive, crew, Meter(dataset, load_builder(name).stages, progress))
+            run = _Run(job, name, builder, ledger, archive, crew, Meter(dataset, builder.stages, progress))
             run.build()
             problems += run.problems()
             report = run.publish(store_seq, problems)
@@ -129,6 +130,8 @@ def _mount(workspace: Workspace, dataset: Dataset) -> TileReport:
 class _Run:
     job: Job
     name: str
+    builder: Builder
+    """Of this run alone: it may keep what it has planned."""
     ledger: Ledger
     archive: Archive
     executor: Executor
@@ -139,7 +142,7 @@ class _Run:
 
     def build(self) -> None:
         """All stages, or an error; nothing at all where the newest snapshot shows these sources already."""
-        builder = load_builder(self.name)
+        builder = self.builder
         identity = Identity(self.job, builder.version)
         self.ledger.begin(builder.stages)
         for number, stage in enumerate(builder.stages):
@@ -165,7 +168,7 @@ class _Run:
 
     def publish(self, store_seq: int, problems: Sequence[Rejected]) -> TileReport:
         """Let the builder finish and the archive publish, unless the newest snapshot is just that."""
-        builder, dataset = load_builder(self.name), self.job.dataset
+        builder, dataset = self.builder, self.job.dataset
         newest = before = self.archive.latest(dataset)
         if newest is None or not self._published():
             self.meter.step("finish")
@@ -233,7 +236,7 @@ class _Run:
     def _published(self) -> bool:
         """Whether the newest snapshot was made of the first stage as it is planned now, whole: all later stages follow from it."""
         newest, note = self.archive.latest(self.job.dataset), self.ledger.note("published")
-        return newest is not None and note == f"{self.ledger.inputs(load_builder(self.name).stages[0])} {newest.hash}"
+        return newest is not None and note == f"{self.ledger.inputs(self.builder.stages[0])} {newest.hash}"
 
     def _plan(self, builder: Builder, identity: Identity, number: int) -> None:
         """Plan one stage, and take back what the archive no longer has."""

@@ -23,12 +23,14 @@ from tiling.objects import layout
 from tiling.objects.builder import draw, notes_hold
 from tiling.objects.drawing import Reader, opened
 from tiling.objects.drawn import Column
-from tiling.objects.layout import Splits, locate, measure
+from tiling.objects.layout import locate, measure
 from tiling.objects.memory import Memory
 from tim.model import Dataset
 from tim.place import Box3
-from tim.store import Touched
+from tim.store import AsOf
 from tim.workspace import Workspace
+
+_Boxes = Mapping[UUID, Box3 | None]
 
 MOST = 2000
 """Changed objects up to which an update is cheaper than a run."""
@@ -85,12 +87,17 @@ class _Update:
             return None
         notes = replace(notes, store_seq=now)
         if not changed.touched:
+            self.memory.amend({}, notes)
             return self.archive.update(slug, [], now, self._sink()), ()
-        splits = self.memory.splits()
-        members = self._members(changed.touched, splits)
+        objects = objects_ref(self.workspace, self.dataset, now)
+        touched = [one.tim_id for one in changed.touched]
+        before, after = (
+            {one.tim_id: one.box for one in store.appearances(touched, AsOf(objects.valid, seq), objects.scenario)}
+            for seq in (since, now)
+        )
+        members = self._members(before, after)
         if members is None:
             return None
-        objects = objects_ref(self.workspace, self.dataset, now)
         job = Job(slug, "objects", self.dataset.frame, (), notes.settings, self.workspace.jobs(slug), objects)
         columns = [Column(name, kind) for name, kind in notes.columns]  # type: ignore[arg-type]
         reader = Reader(objects)
@@ -100,29 +107,37 @@ class _Update:
             if tiles is None:
                 sink.abort()
                 return None
-            tiles += self._above(tiles, _reach(changed.touched, self.dataset))
+            tiles += self._above(tiles, _reach(after, self.dataset))
+            # First: killed before the snapshot is there, the notes are ahead of it and the next update is a whole run.
+            self.memory.amend(members, notes)
         except BaseException:
             sink.abort()
             raise
-        published = self.archive.update(slug, tiles, now, sink)
-        self.memory.amend(members, notes)
-        return published, tuple(members)
+        return self.archive.update(slug, tiles, now, sink), tuple(members)
 
-    def _members(self, touched: Sequence[Touched], splits: Splits) -> dict[str, set[UUID]] | None:
+    def _members(self, before: _Boxes, after: _Boxes) -> dict[str, set[UUID]] | None:
         """Who is in the leaves of what changed, afterwards."""
-        before, after = (
-            _leaves([(t.tim_id, getattr(t, side)) for t in touched], splits, self.dataset)
-            for side in ("old_box", "new_box")
-        )
-        keys = {*before.values(), *after.values()}
+        old, new = (self._leaves(boxes) for boxes in (before, after))
+        keys = {*old.values(), *new.values()}
         members = self.memory.members(keys)
         if members.keys() != keys:  # a leaf that is new
             return None
-        for tim_id, key in before.items():
+        for tim_id, key in old.items():
             members[key].discard(tim_id)
-        for tim_id, key in after.items():
+        for tim_id, key in new.items():
             members[key].add(tim_id)
         return members if all(0 < len(ids) <= layout.FULL for ids in members.values()) else None
+
+    def _leaves(self, boxes: _Boxes) -> dict[UUID, str]:
+        """The leaf of each object that has a box."""
+        placed = [(tim_id, box) for tim_id, box in boxes.items() if box is not None]
+        if not placed:
+            return {}
+        xy, width, _ = measure(np.array([box for _, box in placed]), self.dataset.frame)
+        at = xy.tolist()
+        splits = self.memory.splits_at(at)
+        rows = zip(placed, at, width.tolist(), strict=True)
+        return {tim_id: locate(where, wide, tim_id.bytes, splits)[0] for (tim_id, _), where, wide in rows}
 
     def _draw(
         self, job: Job, reader: Reader, columns: Sequence[Column], members: Mapping[str, set[UUID]], sink: PackWriter
@@ -166,17 +181,7 @@ class _Update:
         return PackWriter(self.archive.packs, f"update-{uuid4().hex}", fast=True)
 
 
-def _leaves(boxes: Sequence[tuple[UUID, Box3 | None]], splits: Splits, dataset: Dataset) -> dict[UUID, str]:
-    """The leaf of each object that has a box."""
-    placed = [(tim_id, box) for tim_id, box in boxes if box is not None]
-    if not placed:
-        return {}
-    xy, width, _ = measure(np.array([box for _, box in placed]), dataset.frame)
-    rows = zip(placed, xy.tolist(), width.tolist(), strict=True)
-    return {tim_id: locate(at, wide, tim_id.bytes, splits)[0] for (tim_id, _), at, wide in rows}
-
-
-def _reach(touched: Sequence[Touched], dataset: Dataset) -> float:
-    """The largest diagonal of what is new, metres."""
-    boxes = [t.new_box for t in touched if t.new_box is not None]
-    return float(measure(np.array(boxes), dataset.frame)[2].max()) if boxes else 0.0
+def _reach(boxes: _Boxes, dataset: Dataset) -> float:
+    """The largest diagonal of some boxes, metres."""
+    there = [box for box in boxes.values() if box is not None]
+    return float(measure(np.array(there), dataset.frame)[2].max()) if there else 0.0

@@ -57,7 +57,7 @@ def shown(
     for role in ("body", "footprint"):
         shapes = [r for r in representations if r.role == role and r.format == FORMAT]
         if shapes:
-            best = max((r.lod for r in shapes), key=lambda name: (name == lod and lod != "", _height(name)))
+            best = _best(tuple(r.lod for r in shapes), lod)
             return [r for r in shapes if r.lod == best], models
         if models:
             break
@@ -99,6 +99,12 @@ def _model(shown: Representation) -> Model:
     scale = properties.get("scale", 1.0)
     x, y, z = (float(v) for v in scale) if isinstance(scale, list | tuple) else (float(scale),) * 3
     return Model(shown.content, shown.format, (lon, lat, height), float(properties.get("heading", 0.0)), (x, y, z))
+
+
+@lru_cache(maxsize=1024)
+def _best(lods: Sequence[str], wanted: str) -> str:
+    """The level of detail to draw."""
+    return max(lods, key=lambda name: (name == wanted and wanted != "", _height(name)))
 
 
 def _height(lod: str) -> tuple[float, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from uuid import UUID
 
 import numpy as np
 
-from tiling.objects.layout import Cell, Leaf, Objects, Splits
+from tiling.objects.layout import DEPTH, Cell, Leaf, Objects, Splits
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS split (z INTEGER, x INTEGER, y INTEGER, PRIMARY KEY (z, x, y)) WITHOUT ROWID;
@@ -50,6 +50,14 @@ class Memory:
             return Splits()
         with closing(self._open()) as db:
             cells = frozenset(Cell(*row) for row in db.execute("SELECT z, x, y FROM split"))
+            return Splits(cells, dict(db.execute("SELECT key, count FROM bits")))
+
+    def splits_at(self, places: Iterable[Sequence[int]]) -> Splits:
+        """What is split of the cells that hold some places (x, y at :data:`tiling.objects.layout.DEPTH`): enough to locate objects there."""
+        every = {Cell(z, x >> DEPTH - z, y >> DEPTH - z) for x, y in places for z in range(DEPTH)}
+        with closing(self._open()) as db:
+            query = "SELECT 1 FROM split WHERE z = ? AND x = ? AND y = ?"
+            cells = frozenset(cell for cell in every if db.execute(query, cell).fetchone())
             return Splits(cells, dict(db.execute("SELECT key, count FROM bits")))
 
     def notes(self) -> Notes | None:

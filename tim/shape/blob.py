@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -119,116 +120,141 @@ def encode(shape: Shape) -> bytes:
 
 def decode(blob: bytes | memoryview) -> Shape:
     """The shape of a blob. Raises StoreError ``store.bad-shape`` for anything else."""
-    raw = _Raw(blob)
-    uv = None if raw.uv is None else raw.uv.copy()
+    raw = _Raw([blob])
+    names = _names(raw.texts[0])
     triangles, ring_indices, ring_ends, triangle_ends, surface_rings, semantics, materials = (
-        part.astype(np.uint32) for part in raw.indices
+        raw.section(number).astype(np.uint32) for number in range(len(_SECTIONS))
     )
+    x, y, z = raw.origins[0].tolist()
     return Shape(
-        raw.origin, raw.positions.copy(), triangles.reshape(-1, 3), ring_indices, ring_ends, triangle_ends, surface_rings, semantics,
-        materials, raw.semantics, raw.materials, uv,
+        (x, y, z), raw.positions(), triangles.reshape(-1, 3), ring_indices, ring_ends, triangle_ends, surface_rings, semantics, materials,
+        *names, raw.uv(),
     )  # fmt: skip
 
 
 def decode_many(blobs: Sequence[bytes | memoryview]) -> Shapes:
     """Many blobs at once. Raises StoreError ``store.bad-shape``."""
-    raws = [_Raw(blob) for blob in blobs]
+    raw = _Raw(blobs)
     semantics: dict[str, int] = {}
     materials: dict[Material | None, int] = {}
-    counts = np.array([(r.vertices, r.triangles, r.surfaces) for r in raws], np.int64).reshape(-1, 3)
-    ends = counts.cumsum(axis=0)
-    starts = ends - counts
-    tables: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-    triangles, surface_ends, surface_semantics, surface_materials = [], [], [], []
-    for raw, (vertex, triangle, _) in zip(raws, starts.tolist(), strict=True):
-        if raw.text not in tables:
-            tables[raw.text] = (
-                np.array([semantics.setdefault(s, len(semantics)) for s in raw.semantics], np.int64),
-                np.array([materials.setdefault(m, len(materials)) for m in raw.materials], np.int64),
-            )
-        table = tables[raw.text]
-        tri, _, _, surface_triangle_ends, _, semantic, material = raw.indices
-        triangles.append(tri.astype(np.uint32) + np.uint32(vertex))
-        surface_ends.append(surface_triangle_ends.astype(np.int64) + triangle)
-        surface_semantics.append(table[0][semantic])
-        surface_materials.append(table[1][material])
-    textured = any(raw.uv is not None for raw in raws)
+    tables: dict[bytes, int] = {}
+    number_semantics: list[int] = []
+    number_materials: list[int] = []
+    firsts: list[tuple[int, int, int, int]] = []
+    """Of each text: where its numbers of semantics begin and how many they are, the same of materials."""
+    for text in dict.fromkeys(raw.texts):
+        own_semantics, own_materials = _names(text)
+        tables[text] = len(tables)
+        firsts.append((len(number_semantics), len(own_semantics), len(number_materials), len(own_materials)))
+        number_semantics += [semantics.setdefault(s, len(semantics)) for s in own_semantics]
+        number_materials += [materials.setdefault(m, len(materials)) for m in own_materials]
+    first = np.array(firsts, np.int64).reshape(-1, 4)[[tables[text] for text in raw.texts]]
+
+    def global_names(section: int, column: int, numbers: Sequence[int]) -> I64:
+        own, of = raw.section(section), first[:, column : column + 2].repeat(raw.surfaces, axis=0)
+        if (own >= of[:, 1]).any():
+            raise StoreError("store.bad-shape", reason="a name is beyond those there are")
+        named: I64 = np.array(numbers, np.int64)[own + of[:, 0]]
+        return named
+
+    vertex_ends, triangle_ends = raw.vertices.cumsum(), raw.triangles.cumsum()
+    triangles = raw.section(0)
+    if (triangles >= raw.vertices.repeat(raw.triangles * 3)).any():
+        raise StoreError("store.bad-shape", reason="a triangle is beyond the vertices")
+    triangles += (vertex_ends - raw.vertices).repeat(raw.triangles * 3)
+    surface_triangle_ends = raw.section(3) + (triangle_ends - raw.triangles).repeat(raw.surfaces)
+    if len(triangles) // 3 != surface_triangle_ends[-1:].sum() or (np.diff(surface_triangle_ends, prepend=0) < 0).any():
+        raise StoreError("store.bad-shape", reason="a triangle belongs to no surface")
     return Shapes(
-        origins=np.array([r.origin for r in raws], np.float64).reshape(-1, 3),
-        positions=_joined([r.positions for r in raws], np.dtype(np.int32), (0, 3)),
-        triangles=_joined(triangles, np.dtype(np.uint32), (0,)).reshape(-1, 3),
-        vertex_ends=ends[:, 0], triangle_ends=ends[:, 1], surface_ends=ends[:, 2],
-        surface_triangle_ends=_joined(surface_ends, np.dtype(np.int64), (0,)),
-        surface_semantics=_joined(surface_semantics, np.dtype(np.int64), (0,)),
-        surface_materials=_joined(surface_materials, np.dtype(np.int64), (0,)),
-        semantics=tuple(semantics), materials=tuple(materials),
-        uv=np.concatenate([r.uv if r.uv is not None else np.zeros((r.vertices, 2), np.float32) for r in raws]) if textured else None,
+        raw.origins, raw.positions(), triangles.astype(np.uint32).reshape(-1, 3), vertex_ends, triangle_ends, raw.surfaces.cumsum(),
+        surface_triangle_ends, global_names(5, 0, number_semantics), global_names(6, 2, number_materials),
+        tuple(semantics), tuple(materials), raw.uv(),
     )  # fmt: skip
 
 
-def _joined(parts: Sequence[NDArray[Any]], dtype: np.dtype[Any], empty: tuple[int, ...]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(empty, dtype)
+_FIELDS = np.dtype([
+    ("magic", "S4"), ("version", "<u2"), ("flags", "<u2"), ("vertices", "<u4"), ("triangles", "<u4"), ("rings", "<u4"),
+    ("ring_indices", "<u4"), ("surfaces", "<u4"), ("text", "<u4"), ("origin", "<f8", 3), ("step", "<f8"),
+])  # fmt: skip
+"""Of :data:`HEADER`."""
+_SECTIONS = ("corners", "ring_indices", "rings", "surfaces", "surfaces", "surfaces", "surfaces")
+"""Of indices, in their order, and what there is one for."""
 
 
 class _Raw:
-    """A blob's arrays, still in the blob."""
+    """Blobs, one behind another, and where in them is what."""
 
-    __slots__ = (
-        "indices",
-        "materials",
-        "origin",
-        "positions",
-        "semantics",
-        "surfaces",
-        "text",
-        "triangles",
-        "uv",
-        "vertices",
-    )
+    def __init__(self, blobs: Sequence[bytes | memoryview]) -> None:
+        lengths = np.array([len(blob) for blob in blobs], np.int64)
+        if (lengths < HEADER.size).any():
+            raise StoreError("store.bad-shape", reason="shorter than its header")
+        padding = -lengths % 4
+        data = b"".join(part for blob, pad in zip(blobs, padding.tolist(), strict=True) for part in (blob, bytes(pad)))
+        self._halves = np.frombuffer(data, "<u2")
+        self._words = np.frombuffer(data, "<i4")
+        starts = (lengths + padding).cumsum() - lengths - padding
+        head = np.frombuffer(b"".join([bytes(blob[: HEADER.size]) for blob in blobs]), _FIELDS)
+        if (head["magic"] != MAGIC).any() or (head["version"] != 1).any() or (head["step"] != STEP).any():
+            raise StoreError("store.bad-shape", reason="magic")
+        self.origins: F64 = head["origin"].astype(np.float64)
+        self.vertices, self.triangles, self.surfaces = (
+            head[name].astype(np.int64) for name in ("vertices", "triangles", "surfaces")
+        )
+        self._textured, self._wide = (head["flags"] & UV) > 0, (head["flags"] & WIDE) > 0
+        self._positions = starts + HEADER.size
+        self._uv = self._positions + self.vertices * 12
+        counts = {name: head[name].astype(np.int64) for name in ("ring_indices", "rings", "surfaces")}
+        counts["corners"] = self.triangles * 3
+        at = self._uv + self.vertices * 8 * self._textured
+        self._sections: list[tuple[I64, I64]] = []
+        for name in _SECTIONS:
+            self._sections.append((at, counts[name]))
+            at = at + counts[name] * np.where(self._wide, 4, 2)
+        if (at + head["text"] != starts + lengths).any():
+            raise StoreError("store.bad-shape", reason="length")
+        self.texts = [bytes(blob[first:]) for blob, first in zip(blobs, (at - starts).tolist(), strict=True)]
 
-    def __init__(self, blob: bytes | memoryview) -> None:
-        try:
-            magic, version, flags, v, t, r, ri, s, text, x, y, z, step = HEADER.unpack_from(blob)
-            if magic != MAGIC or version != 1 or step != STEP:
-                raise ValueError("magic")
-            at = HEADER.size
-            self.positions = np.frombuffer(blob, "<i4", v * 3, at).reshape(v, 3)
-            at += v * 12
-            self.uv = None
-            if flags & UV:
-                self.uv = np.frombuffer(blob, "<f4", v * 2, at).reshape(v, 2)
-                at += v * 8
-            kind = "<u4" if flags & WIDE else "<u2"
-            width = 4 if flags & WIDE else 2
-            sizes = (t * 3, ri, r, s, s, s, s)
-            whole = np.frombuffer(blob, kind, sum(sizes), at)
-            self.indices, first = [], 0
-            for size in sizes:
-                self.indices.append(whole[first : first + size])
-                first += size
-            at += width * first
-            if len(blob) != at + text:
-                raise ValueError("length")
-            self.text = str(memoryview(blob)[at:], "utf-8")
-            self.semantics, self.materials = _names(self.text)
-        except (ValueError, KeyError, TypeError, struct.error) as error:
-            raise StoreError("store.bad-shape", reason=str(error)) from None
-        self.origin = (x, y, z)
-        self.vertices, self.triangles, self.surfaces = v, t, s
+    def positions(self) -> I32:
+        """int32[n, 3]."""
+        return self._words[_runs(self._positions // 4, self.vertices * 3)].reshape(-1, 3)
+
+    def uv(self) -> F32 | None:
+        """float32[n, 2], zero where a blob has none; ``None`` where none has any."""
+        if not self._textured.any():
+            return None
+        out = np.zeros((int(self.vertices.sum()), 2), np.float32)
+        where = _runs(self._uv // 4, self.vertices * 2 * self._textured)
+        out[self._textured.repeat(self.vertices)] = self._words[where].view("<f4").reshape(-1, 2)
+        return out
+
+    def section(self, number: int) -> I64:
+        """The indices of one section of all blobs."""
+        starts, counts = self._sections[number]
+        if not self._wide.any():
+            return self._halves[_runs(starts // 2, counts)].astype(np.int64)
+        at = _runs(starts // 2, counts, 1 + self._wide.astype(np.int64))
+        out = self._halves[at].astype(np.int64)
+        wide = self._wide.repeat(counts)
+        out[wide] |= self._halves[at[wide] + 1].astype(np.int64) << 16
+        return out
 
 
-_NAMES: dict[str, tuple[tuple[str, ...], tuple[Material | None, ...]]] = {}
+def _runs(starts: I64, counts: I64, stride: I64 | None = None) -> I64:
+    """``starts[i]``, ``starts[i] + stride[i]``, … ``counts[i]`` times each, one run behind another."""
+    within = np.arange(int(counts.sum())) - (counts.cumsum() - counts).repeat(counts)
+    return starts.repeat(counts) + (within if stride is None else within * stride.repeat(counts))
 
 
-def _names(text: str) -> tuple[tuple[str, ...], tuple[Material | None, ...]]:
+@lru_cache(maxsize=1000)
+def _names(text: bytes) -> tuple[tuple[str, ...], tuple[Material | None, ...]]:
     """Semantics and materials; nearly all objects of a dataset have the same."""
-    if (found := _NAMES.get(text)) is None:
+    try:
         names = json.loads(text)
         found = tuple(names["semantics"]), tuple(_material(record) for record in names["materials"])
-        if len(_NAMES) > 1000:
-            _NAMES.clear()
-        _NAMES[text] = found
-    return found
+        hash(found)  # a list where a text should be is refused here
+        return found
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise StoreError("store.bad-shape", reason=str(error)) from None
 
 
 def names_text(semantics: Sequence[str], materials: Sequence[Material | None]) -> bytes:

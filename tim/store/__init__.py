@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 from uuid import UUID
 
 import numpy as np
@@ -154,9 +154,8 @@ class Outline:
         return len(self.ids)
 
 
-@dataclass(frozen=True, slots=True)
-class Appearance:
-    """What drawing an object needs to know, and no more."""
+class Appearance(NamedTuple):
+    """What drawing an object needs to know, and no more. A plain tuple, as there are very many."""
 
     tim_id: UUID
     class_id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def small_leaves(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
+def workspace(tmp_path: Path) -> Workspace:
     workspace, _ = made(tmp_path / "w")
     tiled(workspace)
     return workspace
@@ -201,6 +201,19 @@ def test_what_takes_a_whole_run(workspace: Workspace, edit: str):
     assert not update(workspace, SLUG).whole
 
 
+def test_a_scenario_leaves_the_common_line_alone(workspace: Workspace):
+    """What is planned elsewhere still stands where it is."""
+    houses, before = Town(), leaf_contents(workspace)
+    houses.put(workspace, replace(houses.house(20, at=spot(61)), scenario="plan"))
+    update(workspace, SLUG)
+    assert leaf_contents(workspace) == before
+    houses.put(workspace, houses.house(22, name="Renamed"))
+    assert len(update(workspace, SLUG).tiles) == 1
+    shown = leaf_contents(workspace)
+    tiled(workspace)
+    assert shown == leaf_contents(workspace)
+
+
 def test_the_first_time_takes_a_whole_run(tmp_path: Path):
     workspace, _ = made(tmp_path / "w")
     assert update(workspace, SLUG).whole
@@ -238,7 +251,7 @@ def test_killed_in_between(workspace: Workspace, monkeypatch: pytest.MonkeyPatch
         broken.setattr(owner, verb, killed)
         with pytest.raises(KeyboardInterrupt):
             update(workspace, SLUG)
-    houses.put(workspace, houses.house(22, name="Later"))
+    houses.put(workspace, houses.house(20, at=(spot(61)[0] + 1.0, spot(61)[1] + 1.0, 0.0)))
     update(workspace, SLUG)
     shown = leaf_contents(workspace)
     tiled(workspace)

@@ -83,6 +83,33 @@ def test_newer_schema(path: Path):
     assert (caught.value.code, caught.value.fields["version"]) == ("store.newer", 99)
 
 
+def indexes(path: Path) -> set[str]:
+    with sqlite3.connect(path) as db:
+        found = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    db.close()
+    return found
+
+
+def test_a_store_of_version_1_is_brought_up(path: Path):
+    """Opening it to look is enough, and what was in it is found as before."""
+    wanted = indexes(path)
+    since_2 = {"object_layer", "version_made", "version_ended", "version_name"}
+    assert since_2 <= wanted
+    with sqlite3.connect(path) as db:
+        for name in since_2:
+            db.execute(f"DROP INDEX {name}")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with SqliteStore(path) as store:
+        assert store.count("town") == 50
+        assert [v.object.source_key for v in store.search("7", ["town"], limit=1)] == ["7"]
+        put(store, box("more", 1))
+    assert indexes(path) == wanted
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+
+
 def test_damaged_pages(path: Path):
     content = bytearray(path.read_bytes())
     for page in range(1, len(content) // 4096):

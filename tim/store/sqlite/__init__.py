@@ -43,6 +43,7 @@ from tim.store.sqlite.faults import translated
 __all__ = ["SqliteStore"]
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _LOG_PAGE = 500
 _BATCH = 500
 _LAST = (1 << 63) - 1
@@ -313,17 +314,11 @@ class SqliteStore:
 
     def get_blob(self, content: str) -> bytes | None:
         """The bytes of a content hash; ``None`` where they are not here."""
-        try:
-            key = bytes.fromhex(content)
-        except ValueError:
-            return None
-        with self._reading() as db:
-            row = db.execute("SELECT data FROM blob WHERE hash = ?", (key,)).fetchone()
-        return None if row is None else bytes(row[0])
+        return self.get_blobs([content]).get(content)
 
     def get_blobs(self, contents: Iterable[str]) -> dict[str, bytes]:
         """The bytes of many content hashes; those that are not here are left out."""
-        wanted = list(dict.fromkeys(contents))
+        wanted = [content for content in dict.fromkeys(contents) if _HASH.fullmatch(content)]
         found: dict[str, bytes] = {}
         with self._reading() as db:
             for start in range(0, len(wanted), _BATCH):

@@ -136,8 +136,9 @@ def appearances(
     db: sqlite3.Connection, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str
 ) -> list[Appearance]:
     """Some hundred objects, one row for each representation."""
+    known = {i.bytes: i for i in ids}
     where = Where()
-    where.add(f"o.tim_id IN ({','.join('?' * len(ids))}) AND v.scenario = ?", *(i.bytes for i in ids), scenario)
+    where.add(f"o.tim_id IN ({','.join('?' * len(known))}) AND v.scenario = ?", *known, scenario)
     in_force(where, seq, valid)
     rows = db.execute(
         "SELECT v.id, o.tim_id, k.path, v.name, v.attributes, v.west, v.south, v.bottom, v.east, v.north, v.top, v.digest,"
@@ -148,17 +149,16 @@ def appearances(
     )
     found: list[Appearance] = []
     last = None
-    for row, tim_id, path, name, attributes, west, south, bottom, east, north, top, digest, *shown in rows:
+    for row, tim_id, path, name, attributes, west, south, bottom, east, north, top, digest, role, *shown in rows:
         if row != last:
             representations: list[Representation] = []
             box = None if west is None else (west, south, bottom, east, north, top)
-            found.append(Appearance(UUID(bytes=tim_id), path, name, attributes, box, digest, representations))
+            found.append(Appearance(known[tim_id], path, name, attributes, box, digest, representations))
             last = row
-        if shown[0] is not None:
-            role, lod, format_, content, properties = shown
-            representations.append(
-                Representation(role, lod, format_, content, {} if properties == "{}" else json.loads(properties))
-            )
+        if role is not None:
+            lod, format_, content, properties = shown
+            stated = {} if properties == "{}" else json.loads(properties)
+            representations.append(Representation(role, lod, format_, content, stated))
     return found
 
 
