@@ -17,6 +17,8 @@ from tim.geometry import F64
 LARGEST = 1 << 30
 """Bytes of a CityJSON file or of one CityJSONSeq line that are read at once; it takes about eight times that in memory."""
 VERSIONS = ("1.0", "1.1", "2.0")
+_FARTHEST = 1e8
+"""No coordinate on Earth is larger in any CRS; one that is must not decide where a whole file lies."""
 _PEEK = 1 << 16
 _SUFFIXES = {".json", ".jsonl", ".cityjson", ".cityjsonl"}
 _METADATA = re.compile(r'"metadata"\s*:\s*(?=\{)')
@@ -177,15 +179,18 @@ def _extent(metadata: object) -> tuple[Triple, Triple] | None:
     extent = metadata.get("geographicalExtent") if isinstance(metadata, dict) else None
     try:
         x0, y0, z0, x1, y1, z1 = (float(v) for v in extent or ())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
-    return ((x0, y0, z0), (x1, y1, z1)) if x0 <= x1 and y0 <= y1 and z0 <= z1 and (x0, y0) != (x1, y1) else None
+    ordered = (
+        -_FARTHEST < x0 <= x1 < _FARTHEST and -_FARTHEST < y0 <= y1 < _FARTHEST and -_FARTHEST < z0 <= z1 < _FARTHEST
+    )
+    return ((x0, y0, z0), (x1, y1, z1)) if ordered and (x0, y0) != (x1, y1) else None
 
 
 def _spanned(parts: Iterator[F64] | Sequence[F64]) -> tuple[Triple | None, Triple | None]:
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for part in parts:
-        good = part[np.isfinite(part).all(axis=1)]
+        good = part[(np.abs(part) < _FARTHEST).all(axis=1)]
         if len(good):
             low, high = np.minimum(low, good.min(axis=0)), np.maximum(high, good.max(axis=0))
     if not np.isfinite(low).all():
