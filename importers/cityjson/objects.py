@@ -19,7 +19,7 @@ from tim.model import Blob, ObjectRecord, Rejected, Relation
 
 _DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
 """How many lists there are around the list of surfaces, less one."""
-_NO_SURFACE = {"MultiPoint", "MultiLineString"}
+_NO_SURFACE = ("MultiPoint", "MultiLineString")
 
 
 class Broken(Exception):
