@@ -54,7 +54,7 @@ class Document:
 
     objects: Mapping[str, Any]
     vertices: F64
-    """float64[n, 3], transformed, as written."""
+    """float64[n, 3], transformed, as written; those of no place on Earth are NaN."""
     appearance: Mapping[str, Any]
     templates: Mapping[str, Any]
     line: int = 0
@@ -134,15 +134,14 @@ def _document(top: Mapping[str, Any], header: Mapping[str, Any], line: int, doub
 
 def _vertices(top: Mapping[str, Any], transform: object) -> F64:
     try:
-        raw = np.array(top.get("vertices") or [], np.float64).reshape(-1, 3)
-        if transform is None:
-            return raw
-        assert isinstance(transform, dict)
-        out: F64 = raw * np.array(transform["scale"], np.float64).reshape(3) + np.array(
-            transform["translate"], np.float64
-        )
+        out: F64 = np.array(top.get("vertices") or [], np.float64).reshape(-1, 3)
+        if transform is not None:
+            assert isinstance(transform, dict)
+            scale = np.array(transform["scale"], np.float64).reshape(3)
+            out = out * scale + np.array(transform["translate"], np.float64).reshape(3)
     except (ValueError, TypeError, KeyError, AssertionError, OverflowError) as error:
         raise Problem("cityjson.bad-vertices", reason=str(error)[:120]) from None
+    out[~(np.abs(out) < _FARTHEST).all(axis=1)] = np.nan
     return out
 
 
@@ -190,7 +189,7 @@ def _extent(metadata: object) -> tuple[Triple, Triple] | None:
 def _spanned(parts: Iterator[F64] | Sequence[F64]) -> tuple[Triple | None, Triple | None]:
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for part in parts:
-        good = part[(np.abs(part) < _FARTHEST).all(axis=1)]
+        good = part[np.isfinite(part).all(axis=1)]
         if len(good):
             low, high = np.minimum(low, good.min(axis=0)), np.maximum(high, good.max(axis=0))
     if not np.isfinite(low).all():

@@ -94,6 +94,8 @@ class Reader:
             yield from self.instance(draft, geometry, look)
         elif kind in _NO_SURFACE:
             points = look.points(_indices(geometry.get("boundaries")))
+            if not np.isfinite(points).all():
+                raise Broken("coordinates that are no numbers")
             if len(points):
                 draft.points.append(points)
             yield Rejected(draft.where, "city.not-drawn", {"object": draft.where, "kind": kind})
