@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importers import importer
+from importers.contract import ObjectImporterContract
 from tests.importers.cityjson.test_garbage import SURFACE, VERTICES, X, Y, city, read
 from tim.errors import catalogue, is_warning
 from tim.model import Rejected
@@ -33,6 +34,15 @@ HEADER: dict[str, Any] = {
 def feature(name: str, **more: Any) -> dict[str, Any]:
     objects = {name: {"type": "Building", "geometry": [SURFACE]}}
     return {"type": "CityJSONFeature", "id": name, "CityObjects": objects, "vertices": VERTICES, **more}
+
+
+class TestSequenceContract(ObjectImporterContract):
+    format = "cityjson"
+
+    def source(self, folder: Path) -> Path:
+        path = folder / "town.city.jsonl"
+        path.write_text(lines(HEADER, feature("a"), feature("b")), encoding="utf-8")
+        return path
 
 
 def helpful(rejected: list[Rejected]) -> None:
