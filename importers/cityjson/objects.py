@@ -80,9 +80,9 @@ class Reader:
                 draft.lost = True
                 fields = {"object": where, "number": number, "reason": str(error)[:200]}
                 yield Rejected(where, "cityjson.bad-geometry", fields)
-        for image, error in look.lost.items():
-            fields = {"object": where, "image": image, "reason": error.fields.get("reason", "")}
-            yield Rejected(f"{self.key}#{image}", error.code, fields)
+        for image, lost in look.lost.items():
+            fields = {"object": where, "image": image, "reason": lost.fields.get("reason", "")}
+            yield Rejected(f"{self.key}#{image}", lost.code, fields)
         look.lost.clear()
         yield from self.images.take()
         yield draft
