@@ -17,6 +17,8 @@ from tim.geometry import F64
 LARGEST = 1 << 30
 """Bytes of a CityJSON file or of one CityJSONSeq line that are read at once; it takes about eight times that in memory."""
 VERSIONS = ("1.0", "1.1", "2.0")
+_FARTHEST = 1e8
+"""No coordinate on Earth is larger in any CRS; one that is must not decide where a whole file lies."""
 _PEEK = 1 << 16
 _SUFFIXES = {".json", ".jsonl", ".cityjson", ".cityjsonl"}
 _METADATA = re.compile(r'"metadata"\s*:\s*(?=\{)')
@@ -52,7 +54,7 @@ class Document:
 
     objects: Mapping[str, Any]
     vertices: F64
-    """float64[n, 3], transformed, as written."""
+    """float64[n, 3], transformed, as written; those of no place on Earth are NaN."""
     appearance: Mapping[str, Any]
     templates: Mapping[str, Any]
     line: int = 0
@@ -132,15 +134,14 @@ def _document(top: Mapping[str, Any], header: Mapping[str, Any], line: int, doub
 
 def _vertices(top: Mapping[str, Any], transform: object) -> F64:
     try:
-        raw = np.array(top.get("vertices") or [], np.float64).reshape(-1, 3)
-        if transform is None:
-            return raw
-        assert isinstance(transform, dict)
-        out: F64 = raw * np.array(transform["scale"], np.float64).reshape(3) + np.array(
-            transform["translate"], np.float64
-        )
+        out: F64 = np.array(top.get("vertices") or [], np.float64).reshape(-1, 3)
+        if transform is not None:
+            assert isinstance(transform, dict)
+            scale = np.array(transform["scale"], np.float64).reshape(3)
+            out = out * scale + np.array(transform["translate"], np.float64).reshape(3)
     except (ValueError, TypeError, KeyError, AssertionError, OverflowError) as error:
         raise Problem("cityjson.bad-vertices", reason=str(error)[:120]) from None
+    out[~(np.abs(out) < _FARTHEST).all(axis=1)] = np.nan
     return out
 
 
@@ -177,9 +178,12 @@ def _extent(metadata: object) -> tuple[Triple, Triple] | None:
     extent = metadata.get("geographicalExtent") if isinstance(metadata, dict) else None
     try:
         x0, y0, z0, x1, y1, z1 = (float(v) for v in extent or ())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
-    return ((x0, y0, z0), (x1, y1, z1)) if x0 <= x1 and y0 <= y1 and z0 <= z1 and (x0, y0) != (x1, y1) else None
+    ordered = (
+        -_FARTHEST < x0 <= x1 < _FARTHEST and -_FARTHEST < y0 <= y1 < _FARTHEST and -_FARTHEST < z0 <= z1 < _FARTHEST
+    )
+    return ((x0, y0, z0), (x1, y1, z1)) if ordered and (x0, y0) != (x1, y1) else None
 
 
 def _spanned(parts: Iterator[F64] | Sequence[F64]) -> tuple[Triple | None, Triple | None]:

@@ -19,7 +19,7 @@ from tim.model import Blob, ObjectRecord, Rejected, Relation
 
 _DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
 """How many lists there are around the list of surfaces, less one."""
-_NO_SURFACE = {"MultiPoint", "MultiLineString"}
+_NO_SURFACE = ("MultiPoint", "MultiLineString")
 
 
 class Broken(Exception):
@@ -80,10 +80,9 @@ class Reader:
                 draft.lost = True
                 fields = {"object": where, "number": number, "reason": str(error)[:200]}
                 yield Rejected(where, "cityjson.bad-geometry", fields)
-        for code, image in sorted(look.lost.items()):
-            yield Rejected(
-                f"{self.key}#{image}", code, {"object": where, "image": image, "reason": look.reasons[image]}
-            )
+        for image, lost in look.lost.items():
+            fields = {"object": where, "image": image, "reason": lost.fields.get("reason", "")}
+            yield Rejected(f"{self.key}#{image}", lost.code, fields)
         look.lost.clear()
         yield from self.images.take()
         yield draft
@@ -95,6 +94,8 @@ class Reader:
             yield from self.instance(draft, geometry, look)
         elif kind in _NO_SURFACE:
             points = look.points(_indices(geometry.get("boundaries")))
+            if not np.isfinite(points).all():
+                raise Broken("coordinates that are no numbers")
             if len(points):
                 draft.points.append(points)
             yield Rejected(draft.where, "city.not-drawn", {"object": draft.where, "kind": kind})
@@ -136,9 +137,8 @@ class _Look:
 
     def __init__(self, document: Document, images: Images, swap: bool) -> None:
         self.document, self.images, self.swap = document, images, swap
-        self.lost: dict[str, str] = {}
-        """Message code to the image it is about."""
-        self.reasons: dict[str, str] = {}
+        self.lost: dict[str, SourceError] = {}
+        """Why images cannot be used, by name; for the object that refers to them first."""
         appearance = document.appearance
         self.textures = _list(appearance.get("textures"))
         self.materials = _list(appearance.get("materials"))
@@ -202,8 +202,7 @@ class _Look:
                         image=content, mime=mime, repeat=texture.get("wrapMode") in ("wrap", "mirror")
                     )
                 except SourceError as error:
-                    self.lost[error.code] = name
-                    self.reasons[name] = str(error.fields.get("reason", ""))
+                    self.lost[name] = error
             self._textured[number] = material
         return self._textured[number]
 
