@@ -154,7 +154,9 @@ def draw(
     else:
         content, error = encode(objects, job.frame, reader.blob, columns), 0.0
     ref = sink.put(content.chunks, compress=True) if content.chunks else None
-    counts = {} if coarse else {{"features": "objects"}.get(name, name): n for name, n in content.counts.items()}
+    counts = {name: content.counts[name] for name in ("vertices", "triangles")}
+    if not coarse:  # an object counts once, where it is drawn as it is
+        counts["objects"] = content.counts["features"]
     return TileEntry(spec["key"], None, box_around(content.low, content.high), error, "REPLACE", ref, counts), list(
         content.problems
     )
