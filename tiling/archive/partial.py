@@ -40,20 +40,24 @@ def update(
     sink: a pack that holds the new contents; the pages go into it as well, and it is closed. Tiles that are new or have another parent
     change the tree's shape: then all is published again. Raises what ``Archive.publish`` does; UsageError where there is no snapshot.
     """
-    changed = {tile.key: tile for tile in tiles}
-    for tile in changed.values():
-        writing.check(tile)
-    info = replace(archive.info(dataset), store_seq=store_seq)
-    newest = archive.snapshot(dataset)
-    with index.write(db, archive.path):
-        number = writing.dataset_id(db, dataset)
-        before = {spot.tile.key: spot for spot in _spots(db, number, "key", changed)}
-        if all(key in before and before[key].tile.parent == tile.parent for key, tile in changed.items()):
-            _publish(db, number, newest, changed, before, info, sink)
-            return archive.snapshot(dataset)
-    archive.add(sink.close())
-    rest = (tile for tile in archive.tiles(dataset) if tile.key not in changed)
-    return archive.publish(dataset, [*rest, *changed.values()], info)
+    try:
+        changed = {tile.key: tile for tile in tiles}
+        for tile in changed.values():
+            writing.check(tile)
+        info = replace(archive.info(dataset), store_seq=store_seq)
+        newest = archive.snapshot(dataset)
+        with index.write(db, archive.path):
+            number = writing.dataset_id(db, dataset)
+            before = {spot.tile.key: spot for spot in _spots(db, number, "key", changed)}
+            if all(key in before and before[key].tile.parent == tile.parent for key, tile in changed.items()):
+                _publish(db, number, newest, changed, before, info, sink)
+                return archive.snapshot(dataset)
+        archive.add(sink.close())
+        rest = (tile for tile in archive.tiles(dataset) if tile.key not in changed)
+        return archive.publish(dataset, [*rest, *changed.values()], info)
+    except BaseException:
+        sink.abort()
+        raise
 
 
 def _publish(

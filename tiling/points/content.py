@@ -14,10 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiling.spec import meshopt
 from tiling.spec.glb import Buffer, GlbWriter
+from tiling.spec.streams import LINEAR, Stream, add_streams
 
-U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 Columns = Mapping[str, NDArray[Any]]
 Compression = Literal["meshopt", "none"]
@@ -75,17 +74,19 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
     semantics: dict[str, Any] = {}
     for name, column in tile.columns.items():
         if name == "rgb":
-            streams.append(_Stream("COLOR_0", _LINEAR.take(column.view(np.uint8)).reshape(-1, 4).T, normalized=True))
+            streams.append(Stream("COLOR_0", LINEAR.take(column.view(np.uint8)).reshape(-1, 4).T, normalized=True))
             continue
         stored, offset = _storable(column)
-        stream = _Stream(f"_{name.upper()}", np.ascontiguousarray(stored.reshape(len(stored), -1).T))
+        stream = Stream(f"_{name.upper()}", np.ascontiguousarray(stored.reshape(len(stored), -1).T))
         streams.append(stream)
         properties[name] = {"type": _TYPES[len(stream.rows) - 1], "componentType": _STORED[stream.rows.dtype.str[1:]]}
         semantics[name] = (
             {"attribute": stream.semantic} if offset is None else {"attribute": stream.semantic, "offset": offset}
         )
-    add = _add_compressed if compression == "meshopt" else _add_plain
-    primitive: dict[str, Any] = {"attributes": add(writer, streams), "mode": 0}
+    primitive: dict[str, Any] = {
+        "attributes": add_streams(writer, streams, compress=compression == "meshopt"),
+        "mode": 0,
+    }
     if properties:
         writer.extension("EXT_structural_metadata")
         writer.json["extensions"] = {
@@ -100,37 +101,18 @@ def encode(tile: PointTile, step: float, compression: Compression) -> Sequence[B
     return writer.chunks()
 
 
-_SRGB = np.arange(256) / 255
-_LINEAR = np.rint(255 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)).astype(np.uint8)
-"""sRGB bytes of the source to the linear light that glTF means by COLOR_0 (glTF 2.0 §3.7.2.1, IEC 61966-2-1); 255 of alpha stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """One vertex attribute."""
-
-    semantic: str
-    rows: NDArray[Any]
-    """[components, n]: each a component of all vertices."""
-    normalized: bool = False
-    bounded: bool = False
-    """Whether the accessor says smallest and largest."""
-    exponential: bool = False
-    """Whether ``rows`` are int32 as the EXPONENTIAL filter has them: 8 bits of exponent, 24 of mantissa."""
-
-
-def _positions(tile: PointTile) -> tuple[list[_Stream], list[int]]:
+def _positions(tile: PointTile) -> tuple[list[Stream], list[int]]:
     """The stream of positions, alone in a list, and the origin they count from, in lattice steps in the frame."""
     low = [int(axis.min()) for axis in tile.position]
     span = max(int(axis.max()) - least for axis, least in zip(tile.position, low, strict=True))
     origin = [start + least for start, least in zip(tile.origin, low, strict=True)]
     local = [axis - np.uint32(least) for axis, least in zip(tile.position, low, strict=True)]
     if span <= 0xFFFF:
-        return [_Stream("POSITION", np.stack([axis.astype("<u2") for axis in local]), bounded=True)], origin
+        return [Stream("POSITION", np.stack([axis.astype("<u2") for axis in local]), bounded=True)], origin
     exponent = max(0, span.bit_length() - 24)
     middle = _MIDDLE if span >= _MIDDLE else 0
     packed = [_mantissa(axis, exponent, middle) & np.int32(0xFFFFFF) | np.int32(exponent << 24) for axis in local]
-    return [_Stream("POSITION", np.stack(packed), bounded=True, exponential=True)], [
+    return [Stream("POSITION", np.stack(packed), bounded=True, exponential=True)], [
         start + (middle << exponent) for start in origin
     ]
 
@@ -140,12 +122,6 @@ def _mantissa(axis: U32, exponent: int, middle: int) -> NDArray[np.int32]:
     if exponent:
         axis = np.minimum((axis + np.uint32(1 << exponent >> 1)) >> np.uint32(exponent), np.uint32(2 * _MIDDLE - 1))
     return axis.view(np.int32) - np.int32(middle)
-
-
-def _floats(packed: NDArray[np.int32]) -> NDArray[np.float32]:
-    """What the EXPONENTIAL filter makes of int32[n]."""
-    floats: NDArray[np.float32] = np.ldexp((packed << 8 >> 8).astype("<f4"), packed >> 24)
-    return floats
 
 
 def _storable(column: NDArray[Any]) -> tuple[NDArray[Any], float | None]:
@@ -158,40 +134,3 @@ def _storable(column: NDArray[Any]) -> tuple[NDArray[Any], float | None]:
     finite = column[np.isfinite(column)]
     offset = float(np.floor(finite.min())) if len(finite) else 0.0
     return (column.astype(np.float64) - offset).astype("<f4"), offset
-
-
-def _add_plain(writer: GlbWriter, streams: Sequence[_Stream]) -> dict[str, int]:
-    """Accessors of uncompressed streams by semantic."""
-    return {
-        s.semantic: writer.vertices(
-            np.ascontiguousarray((_floats(s.rows) if s.exponential else s.rows).T),
-            normalized=s.normalized,
-            bounds=s.bounded,
-        )
-        for s in streams
-    }
-
-
-def _add_compressed(writer: GlbWriter, streams: Sequence[_Stream]) -> dict[str, int]:
-    """Accessors of streams compressed with EXT_meshopt_compression by semantic."""
-    lanes = [_lanes(stream.rows) for stream in streams]
-    out: dict[str, int] = {}
-    for s, stream_lanes, encoded in zip(streams, lanes, meshopt.encode_streams(lanes), strict=True):
-        values = _floats(s.rows) if s.exponential else s.rows
-        low_high = [values.min(axis=1).tolist(), values.max(axis=1).tolist()] if s.bounded else None
-        out[s.semantic] = writer.encoded_vertices(
-            encoded, len(stream_lanes), s.rows.shape[1], "f4" if s.exponential else s.rows.dtype.str[1:], len(s.rows),
-            normalized=s.normalized, bounds=(low_high[0], low_high[1]) if low_high else None, exponential=s.exponential,
-        )  # fmt: skip
-    return out
-
-
-def _lanes(rows: NDArray[Any]) -> U8:
-    """[components, n] to uint8[stride, n]: the bytes of a vertex, little-endian, padded to a multiple of 4."""
-    width = rows.dtype.itemsize
-    components, count = rows.shape
-    lanes = np.zeros((-(-components * width // 4) * 4, count), np.uint8)
-    little = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<"))
-    for i, row in enumerate(little):
-        lanes[i * width : (i + 1) * width] = row.view(np.uint8).reshape(count, width).T
-    return lanes

@@ -56,8 +56,11 @@ class GlbWriter:
         items.append(dict(item))
         return len(items) - 1
 
-    def view(self, data: Buffer, **properties: Any) -> int:
-        """A buffer view over ``data``, aligned to 4 bytes; ``properties`` such as ``target``, ``byteStride``, ``extensions``."""
+    def view(self, data: Buffer, *, align: int = 4, **properties: Any) -> int:
+        """A buffer view over ``data``, aligned to 4 or 8 bytes; ``properties`` such as ``target``, ``byteStride``, ``extensions``."""
+        if lead := -self._length % align:
+            self._parts.append(bytes(lead))
+            self._length += lead
         size = memoryview(data).nbytes
         index = self.add("bufferViews", {"buffer": 0, "byteOffset": self._length, "byteLength": size, **properties})
         self._parts.append(data)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from tiling.spec import glb
 from tiling.spec.glb import Glb
+from tiling.spec.scene import placed_meshes, scaled
 from tiling.validate import volumes
+from tiling.validate.features import feature_faults
 from tiling.validate.report import Issue
 from tiling.validate.volumes import Matrix, Volume
 from tim.geometry import F64
@@ -31,8 +33,6 @@ SIGNATURES: Mapping[str, tuple[bytes, int]] = {
     "image/jpeg": (b"\xff\xd8\xff", 0), "image/png": (b"\x89PNG\r\n\x1a\n", 0), "image/webp": (b"WEBP", 8), "image/ktx2": (b"\xabKTX 20\xbb", 0),
 }  # fmt: skip
 INDEX_TYPES = (5121, 5123, 5125)
-FULL_SCALE: Mapping[int, float] = {5120: 127.0, 5121: 255.0, 5122: 32767.0, 5123: 65535.0}
-"""What a normalised integer of a component type is divided by."""
 BROKEN = (
     ValueError,
     KeyError,
@@ -108,6 +108,7 @@ def _structure(document: Glb, decoded: Decoded) -> Iterator[Fault]:
     for mesh in top.get("meshes", []):
         for primitive in mesh["primitives"]:
             yield from _primitive(document, primitive, decoded)
+    yield from feature_faults(document, decoded)
     for index, image in enumerate(top.get("images", [])):
         if "bufferView" in image:
             magic, at = SIGNATURES.get(image["mimeType"], (b"", 0))
@@ -190,28 +191,29 @@ def _place(document: Glb, decoded: Decoded, task: Task, result: Result) -> None:
     top = document.json
     low, high, farthest = np.full(3, np.inf), np.full(3, -np.inf), 0.0
     unplaced = 0
-    for mesh, matrix in _meshes(document):
+    for mesh, matrices in placed_meshes(document, decoded.__contains__):
         for primitive in mesh["primitives"]:
             number = primitive["attributes"]["POSITION"]
             accessor = top["accessors"][number]
             elements = top["accessors"][primitive["indices"]]["count"] if "indices" in primitive else accessor["count"]
+            times = 1 if matrices is None else len(matrices)
             if primitive.get("mode", 4) == 0:
-                result.counts["points"] += elements
+                result.counts["points"] += elements * times
             else:
-                result.counts["vertices"] += accessor["count"]
-                result.counts["triangles"] += elements // 3 if primitive.get("mode", 4) == 4 else max(0, elements - 2)
-            if matrix is None or number not in decoded:
+                mode = primitive.get("mode", 4)
+                result.counts["vertices"] += accessor["count"] * times
+                result.counts["triangles"] += (elements // 3 if mode == 4 else max(0, elements - 2)) * times
+            if matrices is None or number not in decoded:
                 unplaced += 1
                 continue
-            values = decoded[number].astype(np.float64)
-            if accessor.get("normalized"):
-                values = np.maximum(values / FULL_SCALE[accessor["componentType"]], -1.0)
-            points = volumes.transform(Y_UP_TO_Z_UP @ matrix, values)
-            if not (np.abs(points) < 1e50).all():
-                raise ValueError("the nodes' matrices take positions beyond all numbers")
-            low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
-            if task.volume is not None:
-                farthest = max(farthest, task.volume.excess(points, task.world))
+            values = scaled(decoded[number], accessor)
+            for matrix in matrices:
+                points = volumes.transform(Y_UP_TO_Z_UP @ matrix, values)
+                if not (np.abs(points) < 1e50).all():
+                    raise ValueError("the nodes' matrices take positions beyond all numbers")
+                low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
+                if task.volume is not None:
+                    farthest = max(farthest, task.volume.excess(points, task.world))
     if unplaced:
         result.issues.append(Issue("content-not-decoded", task.path, task.tile, {"primitives": unplaced}))
     if task.volume is not None and farthest > tolerance(task.volume):
@@ -224,47 +226,6 @@ def _place(document: Glb, decoded: Decoded, task: Task, result: Result) -> None:
 def tolerance(volume: Volume) -> float:
     """Metres a volume may be overstepped by: 1 mm, more for the large ones of writers with 32-bit floats."""
     return 1e-3 + 1e-7 * volume.size
-
-
-def _meshes(document: Glb) -> Iterator[tuple[Mapping[str, Any], F64 | None]]:
-    """Every mesh of the scene with its matrix; ``None`` where instancing decides about its place."""
-    top = document.json
-    nodes = top.get("nodes", [])
-    scenes = top.get("scenes", [])
-    first = scenes[top.get("scene", 0)].get("nodes", []) if scenes else range(len(nodes))
-    shift = np.eye(4)
-    if center := top.get("extensions", {}).get("CESIUM_RTC", {}).get("center"):
-        shift[:3, 3] = center
-    stack: list[tuple[int, F64]] = [(number, shift) for number in first]
-    seen: set[int] = set()
-    while stack:
-        number, above = stack.pop()
-        if number in seen or number < 0:
-            raise ValueError(f"node {number} has two parents")
-        seen.add(number)
-        node = nodes[number]
-        matrix = above @ _matrix(node)
-        if "mesh" in node:
-            yield (
-                top["meshes"][node["mesh"]],
-                None if "EXT_mesh_gpu_instancing" in node.get("extensions", {}) else matrix,
-            )
-        stack.extend((child, matrix) for child in node.get("children", []))
-
-
-def _matrix(node: Mapping[str, Any]) -> F64:
-    if "matrix" in node:
-        return np.array(node["matrix"], np.float64).reshape(4, 4).T
-    matrix = np.eye(4)
-    x, y, z, w = (float(v) for v in node.get("rotation", (0, 0, 0, 1)))
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), np.float64)
-    matrix[:3, 3] = node.get("translation", (0, 0, 0))
-    return matrix
 
 
 def _decodable(document: Glb, accessor: Mapping[str, Any]) -> bool:

@@ -255,6 +255,11 @@ def with_image(document, mime="image/png"):
     document["images"] = [{"bufferView": 0, "mimeType": mime}]
 
 
+def instance(document, attributes):
+    document["nodes"][0].update(extensions={"EXT_mesh_gpu_instancing": {"attributes": attributes}})
+    document.update(extensionsUsed=["EXT_mesh_gpu_instancing"])
+
+
 GLB_FAULTS = {
     "moved": (on(lambda d: d["nodes"][0]["matrix"].__setitem__(12, 1e4)), "content-outside-box"),
     "moved by half a box": (on(lambda d: d["nodes"][0]["matrix"].__setitem__(13, 300.0)), "content-outside-box"),
@@ -289,8 +294,11 @@ GLB_FAULTS = {
     "version": (on(lambda d: d["asset"].update(version="1.0")), "glb-broken"),
     "asset of another kind": (on(lambda d: d.update(asset=[])), "glb-broken"),
     "meshes of another kind": (on(lambda d: d.update(meshes={"0": 1})), "glb-broken"),
-    "instanced": (on(lambda d: (d["nodes"][0].update(extensions={"EXT_mesh_gpu_instancing": {}}),
-                                d.update(extensionsUsed=["EXT_mesh_gpu_instancing"]))), "content-not-decoded"),
+    "instanced without attributes": (on(lambda d: instance(d, {})), "glb-broken"),
+    "instanced by what cannot be read": (on(lambda d: (
+        d["accessors"].append({"componentType": 5126, "count": 1, "type": "VEC3", "sparse": {}}), instance(d, {"TRANSLATION": 2}))), "content-not-decoded"),
+    "instances beyond the box": (on(lambda d: (
+        instance(d, {"TRANSLATION": 0}), d["nodes"][0]["matrix"].__setitem__(12, 100.0))), "content-outside-box"),
 }  # fmt: skip
 
 
