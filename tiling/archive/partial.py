@@ -141,7 +141,7 @@ def _page_tree(
     marks: dict[tileset.Key, bytes],
 ) -> tuple[tileset.Tree, dict[str, bytes]]:
     """One page as a tree of its own, with the digests of its rows; hashes and digests of the pages it links to are filled in."""
-    spots = _spots(db, dataset, "page", [page])
+    spots = _spots(db, dataset, "page", [page], counts="'{}'")
     entries: dict[str, TileEntry] = {}
     digests: dict[str, bytes] = {}
     children: dict[tileset.Key, list[TileEntry]] = {}
@@ -185,12 +185,16 @@ def _write_pages(
             db.execute("INSERT INTO page VALUES (?,?,?,?,?,?)", row)
 
 
-def _spots(db: sqlite3.Connection, dataset: int, column: str, values: Iterable[str]) -> list[_Spot]:
-    """The tiles that are now what ``column`` says one of ``values``; none where where they stand is not known."""
+def _spots(
+    db: sqlite3.Connection, dataset: int, column: str, values: Iterable[str], *, counts: str = "counts"
+) -> list[_Spot]:
+    """The tiles whose ``column`` is one of ``values``; none where it is not known where tiles stand. counts: SQL; a page needs none of them,
+    and there are hundreds of tiles in one."""
     found: list[_Spot] = []
+    columns = writing.TILE_COLUMNS.replace("counts", counts)
     for batch in index.batches(values):
         rows = db.execute(
-            f"SELECT t.digest, s.page, s.link, s.digest, t.{writing.TILE_COLUMNS} FROM shown s"
+            f"SELECT t.digest, s.page, s.link, s.digest, t.{columns} FROM shown s"
             " CROSS JOIN tile t ON t.dataset=s.dataset AND t.key=s.key AND t.to_seq=? LEFT JOIN content c ON c.id=t.content"
             f" WHERE s.dataset=? AND s.{column} IN ({index.marks(batch)})",
             (index.OPEN, dataset, *batch),

@@ -259,18 +259,27 @@ def _load(db: sqlite3.Connection, old: State) -> State:
     packs = dict(db.execute("SELECT id, name FROM pack"))
     shelves = {}
     for number, name in db.execute("SELECT id, name FROM dataset").fetchall():
-        query = f"SELECT {SNAPSHOT_COLUMNS} FROM snapshot WHERE dataset=?"
-        snapshots = {row[0]: snapshot_of(name, *row) for row in db.execute(query, (number,))}
-        before = old.shelves.get(name)
-        if not snapshots:
-            continue
-        if before is not None and before.snapshots == snapshots:
-            shelves[name] = before
-        elif before is not None and before.snapshots.keys() == snapshots.keys():
-            shelves[name] = Shelf(snapshots, before.pages, before.octree)
-        else:
-            shelves[name] = Shelf(snapshots, _pages(db, number), _octree(db, number))
+        shelf = _shelf(db, number, name, old.shelves.get(name))
+        if shelf is not None:
+            shelves[name] = shelf
     return State(generation, last, table, loose, packs, shelves)
+
+
+def _shelf(db: sqlite3.Connection, number: int, name: str, before: Shelf | None) -> Shelf | None:
+    """One dataset; ``None`` where it has no snapshot. Where all that was known still holds, only what came after it is read."""
+    known, pages = ({}, {}) if before is None else (before.snapshots, before.pages)
+    last = max(known, default=0)
+    query = "SELECT count(*), total(store_seq) FROM snapshot WHERE dataset=? AND seq<=?"
+    if db.execute(query, (number, last)).fetchone() != (len(known), sum(s.store_seq for s in known.values())):
+        known, pages, last = {}, {}, 0
+    query = f"SELECT {SNAPSHOT_COLUMNS} FROM snapshot WHERE dataset=? AND seq>?"
+    fresh = {row[0]: snapshot_of(name, *row) for row in db.execute(query, (number, last))}
+    if not fresh:
+        return before if last else None
+    newer = _pages(db, number, last)
+    ended = {page: [row for row in rows if row[1] <= last] for page, rows in pages.items()}
+    merged = {page: ended.get(page, []) + newer.get(page, []) for page in {**ended, **newer}}
+    return Shelf({**known, **fresh}, merged, _octree(db, number))
 
 
 def _table(db: sqlite3.Connection) -> Table:
@@ -284,13 +293,14 @@ def _table(db: sqlite3.Connection) -> Table:
     return Table(rows[:at])
 
 
-def _pages(db: sqlite3.Connection, dataset: int) -> dict[str, list[tuple[int, int, bytes]]]:
+def _pages(db: sqlite3.Connection, dataset: int, after: int) -> dict[str, list[tuple[int, int, bytes]]]:
+    """Named pages that hold in some snapshot from ``after`` on."""
     pages: dict[str, list[tuple[int, int, bytes]]] = {}
     query = (
         "SELECT name, from_seq, to_seq, hash FROM page JOIN content c ON c.id=content"
-        " WHERE dataset=? AND digest IS NULL ORDER BY name, from_seq"
+        " WHERE dataset=? AND digest IS NULL AND to_seq>? ORDER BY name, from_seq"
     )
-    for name, start, end, hash_ in db.execute(query, (dataset,)):
+    for name, start, end, hash_ in db.execute(query, (dataset, after)):
         pages.setdefault(name, []).append((start, end, hash_))
     return pages
 

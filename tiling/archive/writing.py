@@ -47,7 +47,9 @@ def tile(
 ) -> TileEntry:  # fmt: skip
     """A tile from its :data:`TILE_COLUMNS`."""
     content = None if name is None else ContentRef(name.hex(), size, stored, encoding(gz))
-    return TileEntry(key, parent, struct.unpack("<12d", box), error, refine, content, json.loads(counts))
+    return TileEntry(
+        key, parent, struct.unpack("<12d", box), error, refine, content, {} if counts == "{}" else json.loads(counts)
+    )
 
 
 def check(tile: TileEntry) -> None:

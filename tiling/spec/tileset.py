@@ -170,7 +170,7 @@ def _tile(
 ) -> dict[str, Any]:
     """One tile and what is below it in its page; ``refine`` is the parent's, inherited where equal."""
     tile: dict[str, Any] = {
-        "boundingVolume": {"box": [_number(v) for v in entry.box]}, "geometricError": _number(entry.geometric_error),
+        "boundingVolume": {"box": [float(v) + 0.0 for v in entry.box]}, "geometricError": _number(entry.geometric_error),
     }  # fmt: skip
     if entry.refine != refine:
         tile["refine"] = entry.refine
