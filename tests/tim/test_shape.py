@@ -70,6 +70,7 @@ def test_triangles_keep_the_winding(order):
     ("ring", "code", "kept"),
     [
         (SQUARE * np.nan, "shape.not-finite", False),
+        (SQUARE + [0, 0, 1e30], "shape.not-finite", False),
         (SQUARE[:2], "shape.too-few-points", False),
         (SQUARE[[0, 1, 1, 0]], "shape.no-area", False),
         (SQUARE[[0, 2, 1, 3]] + [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 4, 0]], "shape.rings-cross", True),

@@ -17,7 +17,7 @@ import numpy as np
 from tiling.builder import Box12, TileEntry
 from tim.errors import TilingError
 
-PAGE_TILES = 500
+PAGE_TILES = 128
 """At most so many tiles in a page, links included; only a tile with more children than that exceeds it."""
 PAGE_DEPTH = 32
 """At most so many levels in a page: JSON readers recurse."""
