@@ -27,7 +27,7 @@ NO_PEER = "py3dtiles has no lane of objects with identity"
 def main() -> None:
     """Measure and print."""
     parser = _report.arguments(__doc__ or "")
-    parser.add_argument("--count", type=int, default=30_000, help="Delft-like buildings; three times as many boxes")
+    parser.add_argument("--count", type=int, default=60_000, help="Delft-like buildings; three times as many boxes")
     parser.add_argument("--million", action="store_true", help="one million boxes instead")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tim-objects-") as folder:
