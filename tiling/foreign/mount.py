@@ -31,6 +31,7 @@ from tim.workspace import Workspace
 
 COMPOSE = "compose"
 """Setting of a composed dataset: the slugs it shows."""
+_AS_IT_IS = tuple(np.eye(4).ravel().tolist())
 _MARGIN = 0.01
 """Of the root box, because regions bulge between their corners."""
 
@@ -170,9 +171,9 @@ def _composed(archive: Archive, slug: str, slugs: Sequence[str]) -> tuple[list[L
             page = json.loads(archive.read(found.hash))
             root, axis = page["root"], info.up_axis
             axes.add(axis)
-            links.append(
-                Link(f"../{other}/{ROOT}", root["boundingVolume"], _error(page), tuple(root["transform"]), shown.hash)
-            )
+            # Its root places itself on Earth, and what is around it would place it once more.
+            volume = _moved_volume(root["boundingVolume"], matrix(root["transform"], ROOT))
+            links.append(Link(f"../{other}/{ROOT}", volume, _error(page), _AS_IT_IS, shown.hash))
     finally:
         reader.close()
     return links, axes
