@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from importers.tiles3d.files import LARGEST, Stored
 from server.negotiate import accepts_gzip, byte_range, matched_tag
+from tiling.foreign.batch import read_batch_tables
 from tiling.foreign.mount import Mount
 from tim.errors import CorruptSource, SourceError, UsageError
 from tim.sources import SourceRef
@@ -23,6 +25,10 @@ _TYPES = {
     ".webp": b"image/webp",
 }  # fmt: skip
 """Whatever else lies in a tileset is bytes: nothing a browser would run."""
+
+
+_TABLES = 64 << 20
+"""Bytes of a content whose attributes are asked for."""
 
 
 class Mounts:
@@ -55,6 +61,19 @@ async def answer(
 ) -> tuple[int, Headers, bytes] | None:
     """Status, headers and body for ``f/{id}/{path}``; ``None``: there is no such file. Raises UsageError, CorruptSource."""
     return await asyncio.to_thread(_answer, mounts, dataset, rest, request, head)
+
+
+def batch_tables(mounts: Mounts, dataset: str, content: str) -> dict[str, Any]:
+    """The attributes of one content of a mounted tileset, by its path within it. Raises UsageError ``server.no-path``, CorruptSource."""
+    for name in sorted(mounts.sources.get(dataset, {})):
+        mount = mounts.mount(dataset, name)
+        stored = None if mount is None else mount.files.find(content)
+        if stored is not None:
+            if stored.size > _TABLES:
+                raise CorruptSource("tiles3d.too-large", path=PurePosixPath(content).name, largest=_TABLES)
+            tables = read_batch_tables(stored.plain(), content)
+            return {"content": content, "tables": [table.record() for table in tables]}
+    raise UsageError("server.no-path", path=content[:200])
 
 
 def _answer(

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from server.catalog import Catalog
 from server.features import Json, brief_document, features, object_document
+from server.foreign import batch_tables
 from server.negotiate import secret_of
 from tim import classes
 from tim.errors import UsageError
@@ -113,6 +114,16 @@ def register(api: FastAPI, catalog: Catalog) -> None:
                 }
             )
         return {"type": "FeatureCollection", "features": found, "numberReturned": len(found), "links": links}
+
+    @api.get(
+        "/api/collections/{dataset}/batch", summary="The batch table of a content of a mounted tileset", tags=["Tiles"]
+    )
+    async def batch(
+        dataset: str, content: Annotated[str, Query(min_length=1, max_length=1000)], request: Request
+    ) -> Json:
+        await catalog.ensure(live=True)
+        catalog.authorize(dataset, secret_of(request), None)
+        return await run_in_threadpool(batch_tables, catalog.mounts, dataset, content)
 
     @api.get("/api/coordinates", summary="A place in the coordinates of a CRS and height system", tags=["Coordinates"])
     async def coordinates(lon: float, lat: float, crs: str, h: float = 0.0, vertical: str = "ellipsoid") -> Json:

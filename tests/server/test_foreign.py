@@ -163,3 +163,16 @@ def test_the_box_of_a_mounted_dataset_is_where_it_lies(place: tuple[Workspace, C
     west, south, _, east, north, _ = client.get("/api/collections/old").json["extent"]["spatial"]["bbox"][0]
     assert west < LON < east
     assert south < LAT < north
+
+
+def test_batch_tables_are_read(place: tuple[Workspace, Client, Path]):
+    _, client, _ = place
+    for dataset in ("old", "packed"):
+        found = client.get(f"/api/collections/{dataset}/batch?content=a.b3dm").json
+        (table,) = found["tables"]
+        assert table["count"] > 0
+        assert all(len(values) == table["count"] for values in table["columns"].values())
+        assert "name" in table["columns"]
+    for content in ("nothing.b3dm", "../secret.json", "link.json", "..%2fsecret.json"):
+        answer = client.get(f"/api/collections/old/batch?content={content}")
+        assert (answer.status, answer.json["code"]) == (404, "server.no-path")

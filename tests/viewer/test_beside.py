@@ -104,6 +104,11 @@ def click(viewer: Viewer, east: float, north: float, up: float) -> None:
     viewer.page.mouse.click(box["x"] + x, box["y"] + y)
 
 
+def own_problems(viewer: Viewer) -> list[str]:
+    """What the console says, but for what CesiumJS thinks of the spelling of 3D Tiles 1.0 (lower-case refinement, ``url``)."""
+    return [p for p in viewer.problems if not ("refine" in p or "uses deprecated" in p or "content.url" in p or "deprecat" in p.lower())]
+
+
 def test_a_mounted_tileset_is_not_copied(scene: Scene) -> None:
     assert scene.foreign > 4 << 20
     assert 0 < scene.added < ROOT_PAGE
@@ -114,13 +119,13 @@ def test_one_scene_shows_both(viewer: Viewer) -> None:
     if SHOTS:
         viewer.screenshot(Path(SHOTS) / "beside.png")
     red, green, blue = np.moveaxis(pixels, -1, 0)
-    theirs = (red > green + 60) & (red > blue + 60)
+    theirs = (red > 210) & (red > green + 100) & (blue < 140)
     assert theirs.mean() > 0.01, "their red boxes"
     across = np.nonzero(theirs)[1]
     west = pixels[:, : across.min() - 5]
     ground = np.median(west.reshape(-1, 3), axis=0)
     assert (abs(west - ground) > 40).any(axis=-1).mean() > 0.01, "our houses, west of them"
-    assert viewer.problems == []
+    assert own_problems(viewer) == []
 
 
 def test_a_click_on_theirs_shows_their_batch_table(viewer: Viewer) -> None:
@@ -131,12 +136,12 @@ def test_a_click_on_theirs_shows_their_batch_table(viewer: Viewer) -> None:
     if SHOTS:
         viewer.wait_ready()
         viewer.screenshot(Path(SHOTS) / "beside-theirs.png")
-    assert viewer.problems == []
+    assert own_problems(viewer) == []
 
 
 def test_a_click_on_ours_asks_the_server(viewer: Viewer) -> None:
-    click(viewer, -90, 0, 25)  # the roof of the second house
+    click(viewer, -90, -10, 25)  # the roof of the second house
     panel = viewer.page.get_by_label("What is here")
     for text in ("1号楼", "buildings.geojson", "version 1"):
         expect(panel).to_contain_text(text)
-    assert viewer.problems == []
+    assert own_problems(viewer) == []

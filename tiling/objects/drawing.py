@@ -53,6 +53,8 @@ def shown(
     representations: Sequence[Representation], lod: str = ""
 ) -> tuple[list[Representation], list[Representation]]:
     """The body and the models to draw: the body of this level of detail, otherwise of the highest; without either, the footprint."""
+    if len(representations) == 1 and representations[0].format == FORMAT and representations[0].role == "body":
+        return [representations[0]], []  # nearly all objects of nearly all datasets
     models = [r for r in representations if r.role == "model" and "at" in r.properties]
     for role in ("body", "footprint"):
         shapes = [r for r in representations if r.role == role and r.format == FORMAT]

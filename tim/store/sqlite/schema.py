@@ -74,7 +74,7 @@ CREATE INDEX version_name ON version (name COLLATE NOCASE) WHERE name != '';
 """Since version 2; a store of version 1 gets them when it is opened."""
 
 _READ_CACHE_KIB = 16 * 1024
-_MAPPED = 256 * 1024 * 1024
+_MAPPED = 64 * 1024 * 1024
 _WRITE_CACHE_KIB = 128 * 1024
 _KEPT_WAL = 64 * 1024 * 1024
 
