@@ -20,8 +20,8 @@ _CROSSING = 1e-3
 I64 = NDArray[np.int64]
 
 
-_FARTHEST = 1e9
-"""Native units: no coordinate on Earth is larger, in any unit maps are drawn in; the lattice could not hold it either."""
+_HIGHEST = 1e9
+"""Native units: a height beyond it is none. East and north that lie nowhere are found out by the place; heights are only added to."""
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ def gathered(objects: Sequence[Sequence[Patch]], problems: Sequence[dict[str, di
         patches, np.array(owners, np.int64), numbers, np.array(sizes, np.int64), np.array(counts, np.int64),
         np.array(polygon, np.bool_), native,
     )  # fmt: skip
-    finite = (np.abs(native) < _FARTHEST).all(axis=1)  # neither NaN nor infinity is less
+    finite = np.isfinite(native).all(axis=1) & (np.abs(native[:, 2]) < _HIGHEST)
     if finite.all():
         return out
     bad = np.bincount(np.repeat(np.arange(len(patches)), out.point_counts)[~finite], minlength=len(patches)) > 0
