@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from tim.place import Box3, Frame
@@ -55,9 +55,11 @@ class Relation:
     evidence: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Representation:
-    """One way an object looks: geometry stored by content, or a share of a bulk source."""
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Representation(NamedTuple):
+    """One way an object looks: geometry stored by content, or a share of a bulk source. A plain tuple, as there are very many."""
 
     role: str
     """``body``: geometry that lies where it is (:mod:`tim.shape`). ``footprint``: the same, flat. ``model``: a model that is placed, the same
@@ -68,7 +70,7 @@ class Representation:
     """``tim-shape`` (:data:`tim.shape.FORMAT`), ``glb``, or the source format of bulk data."""
     content: str
     """blake2b-256 hex of the stored blob, or the source key of bulk data."""
-    properties: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = _NOTHING
     """Of a ``model``: ``at`` [longitude, latitude, ellipsoidal height], ``heading`` (degrees clockwise from north, 0 where left out),
     ``scale`` (a factor, or three for east, north, up before turning; 1 where left out). A glb model is y up, as glTF is."""
 

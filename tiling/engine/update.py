@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from tiling.engine.executor import SerialExecutor
 from tiling.engine.run import objects_ref, tile
 from tiling.meshes.assemble import box_around, corners
 from tiling.objects import layout
-from tiling.objects.builder import draw, notes_hold
+from tiling.objects.builder import draw_leaves, notes_hold
 from tiling.objects.drawing import Reader, opened
 from tiling.objects.drawn import Column
 from tiling.objects.layout import locate, measure
@@ -30,7 +30,8 @@ from tim.place import Box3
 from tim.store import AsOf
 from tim.workspace import Workspace
 
-_Boxes = Mapping[UUID, Box3 | None]
+_Boxes = Mapping[bytes, Box3 | None]
+"""By ``tim_id``."""
 
 MOST = 2000
 """Changed objects up to which an update is cheaper than a run."""
@@ -90,7 +91,7 @@ class _Update:
             self.memory.amend({}, notes)
             return self.archive.update(slug, [], now, self._sink()), ()
         objects = objects_ref(self.workspace, self.dataset, now)
-        touched = [one.tim_id for one in changed.touched]
+        touched = [one.tim_id.bytes for one in changed.touched]
         before, after = (
             {one.tim_id: one.box for one in store.appearances(touched, AsOf(objects.valid, seq), objects.scenario)}
             for seq in (since, now)
@@ -115,7 +116,7 @@ class _Update:
             raise
         return self.archive.update(slug, tiles, now, sink), tuple(members)
 
-    def _members(self, before: _Boxes, after: _Boxes) -> dict[str, set[UUID]] | None:
+    def _members(self, before: _Boxes, after: _Boxes) -> dict[str, set[bytes]] | None:
         """Who is in the leaves of what changed, afterwards."""
         old, new = (self._leaves(boxes) for boxes in (before, after))
         keys = {*old.values(), *new.values()}
@@ -128,7 +129,7 @@ class _Update:
             members[key].add(tim_id)
         return members if all(0 < len(ids) <= layout.FULL for ids in members.values()) else None
 
-    def _leaves(self, boxes: _Boxes) -> dict[UUID, str]:
+    def _leaves(self, boxes: _Boxes) -> dict[bytes, str]:
         """The leaf of each object that has a box."""
         placed = [(tim_id, box) for tim_id, box in boxes.items() if box is not None]
         if not placed:
@@ -137,23 +138,20 @@ class _Update:
         at = xy.tolist()
         splits = self.memory.splits_at(at)
         rows = zip(placed, at, width.tolist(), strict=True)
-        return {tim_id: locate(where, wide, tim_id.bytes, splits)[0] for (tim_id, _), where, wide in rows}
+        return {tim_id: locate(where, wide, tim_id, splits)[0] for (tim_id, _), where, wide in rows}
 
     def _draw(
-        self, job: Job, reader: Reader, columns: Sequence[Column], members: Mapping[str, set[UUID]], sink: PackWriter
+        self, job: Job, reader: Reader, columns: Sequence[Column], members: Mapping[str, set[bytes]], sink: PackWriter
     ) -> list[TileEntry] | None:
-        known = self.archive.entries(job.dataset, members)
+        known = self.archive.entries(job.dataset, [*members, *(f"{key}#1" for key in members)])
         if known.keys() != members.keys():
             return None
-        lod = str(job.settings.get("lod", ""))
-        out = []
-        for key, ids in members.items():
-            drawn = reader.read(list(ids), lod, [column.name for column in columns])
-            made, _ = draw({"key": key}, drawn, job, reader, columns, sink, coarse=False)
-            if made.content is None:
-                return None
-            out.append(replace(made, parent=known[key].parent))
-        return out
+        found = reader.find([i for ids in members.values() for i in ids], str(job.settings.get("lod", "")))
+        specs = [({"key": key}, [found[i] for i in ids if i in found]) for key, ids in members.items()]
+        made, _ = draw_leaves(specs, job, reader, columns, sink)
+        if len(made) != len(members) or any(tile.content is None for tile in made):
+            return None
+        return [replace(tile, parent=known[tile.key].parent) for tile in made]
 
     def _above(self, tiles: Sequence[TileEntry], reach: float) -> list[TileEntry]:
         """The tiles above, wide enough for what is below them now and as coarse as an object they do not show."""

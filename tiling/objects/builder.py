@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, ClassVar
-from uuid import UUID
 
 import numpy as np
 
 from tiling.builder import Job, ObjectsRef, Shard, ShardResult, TileEntry, TileSink
 from tiling.meshes.assemble import box_around, corners
 from tiling.objects.content import encode, proxies
-from tiling.objects.drawing import Reader, columns_of, opened
+from tiling.objects.drawing import Found, Reader, columns_of, opened
 from tiling.objects.drawn import Column, Content, Drawn
 from tiling.objects.layout import DEPTH, I64, Cell, Leaf, Objects, Splits, place, settle
 from tiling.objects.memory import Memory, Notes
@@ -39,7 +38,12 @@ _COARSE = 8
 _LEAST = 1 / 64
 """An object is shown in full at the latest when a prism of it would span so many times the tile's error: prisms have no textures."""
 
+_TOGETHER = 1 << 20
+"""Bytes of geometry that are drawn at once: enough for some dozen tiles of plain houses, and little enough for a processor's cache."""
+
 Problem = tuple[str, Mapping[str, Any]]
+_Spec = tuple[Mapping[str, Any], list[Found]]
+"""What a tile is, and its objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +81,12 @@ class ObjectBuilder:
         """Draw the tiles of a shard."""
         columns = [Column(name, kind) for name, kind in shard.spec["columns"]]
         reader = Reader(_objects(job))
-        names = [column.name for column in columns]
         wanted = {spec["key"]: unpack(spec["ids"]) for spec in shard.spec["tiles"]}
         every = list(dict.fromkeys(i for ids in wanted.values() for i in ids))
-        lod = str(job.settings.get("lod", ""))
-        drawn = {one.tim_id: one for one in reader.read(every, lod, names)}
-        tiles, problems = [], []
-        for spec in shard.spec["tiles"]:
-            present = [drawn[i] for i in wanted[spec["key"]] if i in drawn]
-            tile, found = draw(spec, present, job, reader, columns, sink, coarse=shard.stage == "proxies")
-            problems += found
-            tiles.append(tile)
+        found = reader.find(every, str(job.settings.get("lod", "")))
+        specs = [(spec, [found[i] for i in wanted[spec["key"]] if i in found]) for spec in shard.spec["tiles"]]
+        draw = draw_leaves if shard.stage == "leaves" else draw_proxies
+        tiles, problems = draw(specs, job, reader, columns, sink)
         counts = {
             name: sum(tile.counts.get(name, 0) for tile in tiles) for name in ("features", "vertices", "triangles")
         }
@@ -135,31 +134,55 @@ def notes_hold(notes: Notes, dataset: Dataset) -> bool:
     return json.dumps(wanted, sort_keys=True) == json.dumps(dict(notes.settings), sort_keys=True)
 
 
-def draw(
-    spec: Mapping[str, Any],
-    objects: Sequence[Drawn],
-    job: Job,
-    reader: Reader,
-    columns: Sequence[Column],
-    sink: TileSink,
-    *,
-    coarse: bool,
-) -> tuple[TileEntry, list[Problem]]:
-    """One tile, its parent not yet known."""
-    if coarse:
-        content: Content = proxies(objects, job.frame, columns, reader.blob)
-        # What cannot be read is not in the leaves either.
+def draw_leaves(
+    specs: Iterable[_Spec], job: Job, reader: Reader, columns: Sequence[Column], sink: TileSink
+) -> tuple[list[TileEntry], list[Problem]]:
+    """Tiles that show their objects in full, their parents not yet known, some drawn together. One with very much geometry becomes several,
+    of which all but the first have the key with ``#1``, ``#2``, …"""
+    tiles: list[TileEntry] = []
+    problems: list[Problem] = []
+    waiting: list[tuple[str, list[Drawn]]] = []
+    bytes_ = 0
+
+    def flush() -> None:
+        contents = encode([drawn for _, drawn in waiting], job.frame, reader.blob, columns)
+        for (key, _), content in zip(waiting, contents, strict=True):
+            tile = _tile(key, content, 0.0, sink)
+            tiles.append(replace(tile, counts={**tile.counts, "objects": content.counts["features"]}))
+            problems.extend(content.problems)
+
+    names = [column.name for column in columns]
+    for spec, found in specs:
+        for number, (drawn, weight) in enumerate(reader.portions(found, names)):
+            if waiting and bytes_ + weight > _TOGETHER:
+                flush()
+                waiting, bytes_ = [], 0
+            waiting.append((f"{spec['key']}#{number}" if number else spec["key"], drawn))
+            bytes_ += weight
+    if waiting:
+        flush()
+    return tiles, problems
+
+
+def draw_proxies(
+    specs: Iterable[_Spec], job: Job, reader: Reader, columns: Sequence[Column], sink: TileSink
+) -> tuple[list[TileEntry], list[Problem]]:
+    """Tiles that show their objects from afar, their parents not yet known. What cannot be read is not in the leaves either."""
+    names = [column.name for column in columns]
+    tiles = []
+    for spec, found in specs:
+        known = max(float(spec["dropped"]), float(spec["largest"]) * _LEAST)
+        portions = (drawn for drawn, _ in reader.portions(found, names))
+        content = proxies(portions, job.frame, columns, reader.blob, enough=known)
         shown = float(content.deviations.max(initial=0.0, where=np.isfinite(content.deviations)))
-        error = max(shown, float(spec["dropped"]), float(spec["largest"]) * _LEAST)
-    else:
-        content, error = encode(objects, job.frame, reader.blob, columns), 0.0
+        tiles.append(_tile(spec["key"], content, max(shown, known), sink))
+    return tiles, []
+
+
+def _tile(key: str, content: Content, error: float, sink: TileSink) -> TileEntry:
     ref = sink.put(content.chunks, compress=True) if content.chunks else None
     counts = {name: content.counts[name] for name in ("vertices", "triangles")}
-    if not coarse:  # an object counts once, where it is drawn as it is
-        counts["objects"] = content.counts["features"]
-    return TileEntry(spec["key"], None, box_around(content.low, content.high), error, "REPLACE", ref, counts), list(
-        content.problems
-    )
+    return TileEntry(key, None, box_around(content.low, content.high), error, "REPLACE", ref, counts)
 
 
 def assemble(
@@ -168,7 +191,7 @@ def assemble(
     """The tree over leaves that show something: parents before children."""
     below: dict[Cell, list[str]] = {}
     for key in leaves:
-        below.setdefault(cells[key], []).append(key)
+        below.setdefault(cells[key.partition("#")[0]], []).append(key)
     inner = {_cell(key): tile for key, tile in coarse.items()}
     children: dict[str, list[str]] = {}
     tops: dict[Cell, list[str]] = {cell: sorted(keys) for cell, keys in below.items()}
@@ -215,10 +238,10 @@ def pack(ids: Any) -> str:
     return b64encode(np.ascontiguousarray(ids).tobytes()).decode()
 
 
-def unpack(text: str) -> list[UUID]:
+def unpack(text: str) -> list[bytes]:
     """The ids of :func:`pack`."""
     data = b64decode(text)
-    return [UUID(bytes=data[i : i + 16]) for i in range(0, len(data), 16)]
+    return [data[i : i + 16] for i in range(0, len(data), 16)]
 
 
 def _leaf_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:

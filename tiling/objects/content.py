@@ -12,8 +12,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling.objects.bodies import Bodies, bodies_of
 from tiling.objects.drawn import Column, Content, Drawn, Kind, Model
-from tiling.objects.faces import Faces, add_bodies, add_faces, decoded, extent, faces_of, folded, on_lattice
+from tiling.objects.faces import (
+    METRES,
+    Faces,
+    Stored,
+    add_faces,
+    add_lattice_mesh,
+    add_run,
+    extent,
+    faces_of,
+    folded,
+)
 from tiling.objects.features import add_table
 from tiling.objects.instances import add_instances, from_y_up, placements, to_y_up
 from tiling.objects.looks import Looks
@@ -21,7 +32,6 @@ from tiling.objects.merge import BROKEN, Unsupported, merge
 from tiling.objects.proxy import proxies
 from tiling.objects.texture import Skin, add_skins
 from tiling.spec.glb import GlbWriter
-from tiling.spec.streams import Stream
 from tim.errors import StoreError
 from tim.geometry import F64
 from tim.place import Frame
@@ -33,15 +43,16 @@ I64 = NDArray[np.int64]
 
 
 def encode(
-    objects: Sequence[Drawn], frame: Frame, blobs: Callable[[str], bytes], columns: Sequence[Column] = ()
-) -> Content:
-    """The glb of some objects in full.
+    tiles: Sequence[Sequence[Drawn]], frame: Frame, blobs: Callable[[str], bytes], columns: Sequence[Column] = ()
+) -> list[Content]:
+    """The glb of each of some tiles, which show their objects in full.
 
     blobs: bytes of images and models by content hash; KeyError where there are none. What cannot be drawn is in the problems, with the
     object's ``tim_id`` or the hash of the image or model. Raises TilingError where a vertex lies beyond the lattice.
     """
-    tile = _Tile(sorted(objects, key=lambda o: o.tim_id.int), frame, blobs)
-    return tile.content(columns)
+    ordered = [sorted(objects, key=lambda o: o.tim_id) for objects in tiles]
+    made = zip(ordered, bodies_of(ordered, frame), strict=True)
+    return [_Tile(objects, bodies, frame, blobs).content(columns) for objects, bodies in made]
 
 
 @dataclass(slots=True)
@@ -58,35 +69,26 @@ class _Standing:
 
 
 class _Tile:
-    def __init__(self, objects: Sequence[Drawn], frame: Frame, blobs: Callable[[str], bytes]) -> None:
-        self.objects, self.frame, self.blobs = objects, frame, blobs
-        self.writer, self.looks = GlbWriter(), Looks()
-        self.problems: list[Problem] = []
+    def __init__(self, objects: Sequence[Drawn], bodies: Bodies, frame: Frame, blobs: Callable[[str], bytes]) -> None:
+        self.objects, self.bodies, self.frame, self.blobs = objects, bodies, frame, blobs
+        self.writer, self.looks = GlbWriter(), Looks({look: number for number, look in enumerate(bodies.looks)})
+        self.problems: list[Problem] = bodies.problems
         self.drawn = np.zeros(len(objects), bool)
         self.vertices = self.triangles = 0
         self.low, self.high = np.full(3, np.inf), np.full(3, -np.inf)
 
     def content(self, columns: Sequence[Column]) -> Content:
         add_table(self.writer, self.objects, columns)
-        bodies = self._bodies()
         standing = self._standing()
-        skins = self._skins([bodies, *(s.faces for s in standing)])
-        if bodies is not None:
-            self._add_bodies(bodies, skins)
+        skins = self._skins([self.bodies.faces, *(s.faces for s in standing)])
+        if self.bodies.faces is not None:
+            self._add_bodies(self.bodies.faces, skins)
         for one in standing:
             self._add_standing(one, skins)
         counts = {"vertices": self.vertices, "triangles": self.triangles, "features": int(self.drawn.sum())}
         if not self.drawn.any():
             return Content([], np.zeros(3), np.zeros(3), counts, tuple(self.problems))
         return Content(self.writer.chunks(), self.low, self.high, counts, tuple(self.problems))
-
-    def _bodies(self) -> Faces | None:
-        shapes, owners = decoded(self.objects, self.problems)
-        if not len(shapes.triangles):
-            return None
-        classes = [self.objects[i].class_id for i in owners.tolist()]
-        self.drawn[owners[np.diff(shapes.triangle_ends, prepend=0) > 0]] = True
-        return faces_of(shapes, on_lattice(shapes, self.frame), self.looks, classes, owners)
 
     def _standing(self) -> list[_Standing]:
         found: dict[tuple[str, str, str], _Standing] = {}
@@ -104,7 +106,7 @@ class _Tile:
                 shapes = self._model_shapes(data, one)
                 if shapes is not None:
                     xyz = to_y_up(shapes.positions * np.float64(STEP) + shapes.origins[0])
-                    one.faces = faces_of(shapes, xyz, self.looks, [one.class_id], None)
+                    one.faces = faces_of(shapes, xyz, self.looks, [one.class_id])
                     out.append(one)
         return out
 
@@ -129,7 +131,7 @@ class _Tile:
         looks = list(self.looks.numbers)
         used: list[tuple[F64, F64] | None] = [None] * len(looks)
         for faces in all_faces:
-            if faces is None or faces.uv is None:
+            if faces is None or faces.uv is None or not len(faces.triangles):
                 continue
             uv = folded(faces.uv[faces.triangles])
             for number in np.unique(faces.looks).tolist():
@@ -145,18 +147,21 @@ class _Tile:
         return skins
 
     def _add_bodies(self, faces: Faces, skins: Sequence[Skin]) -> None:
-        vertices, low, high = add_bodies(self.writer, faces, skins, self.frame.step)
-        self._count(vertices, len(faces.triangles), low, high)
+        bodies, step = self.bodies, self.frame.step
+        stored = Stored.lattice(bodies.low, bodies.high)
+        primitives, vertices = add_faces(self.writer, faces, skins, stored)
+        for look, run in bodies.runs:
+            primitive = add_run(self.writer, run, faces.positions, faces.features, stored)
+            primitives.append({**primitive, "material": skins[look].material})
+            vertices += len(run.vertex)
+        add_lattice_mesh(self.writer, primitives, stored, step)
+        self.drawn[bodies.drawn] = True
+        self._count(vertices, bodies.triangles, bodies.low * step, bodies.high * step)
 
     def _add_standing(self, one: _Standing, skins: Sequence[Skin]) -> None:
         if one.faces is not None:
-            positions = one.faces.positions
-
-            def stored(vertex: I64) -> Stream:
-                return Stream("POSITION", np.ascontiguousarray(positions[vertex].T.astype("<f4")), bounded=True)
-
-            primitives, vertices = add_faces(self.writer, one.faces, skins, stored)
-            triangles, (low, high) = len(one.faces.triangles), extent(positions)
+            primitives, vertices = add_faces(self.writer, one.faces, skins, METRES)
+            triangles, (low, high) = len(one.faces.triangles), extent(one.faces.positions)
         elif (data := self._model(one)) is not None:
             try:
                 merged = merge(self.writer, data)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from tiling.builder import ObjectsRef
 from tiling.objects.drawn import Column, Drawn, Kind, Model
@@ -24,6 +23,11 @@ _KINDS: Sequence[tuple[frozenset[str], Kind]] = (
     (frozenset({"true", "false"}), "BOOLEAN"),
 )
 
+HEAVY = 1 << 24
+"""Bytes of geometry that are drawn in one tile: 256 objects seldom have more."""
+Found = tuple[Appearance, Sequence[Representation], Sequence[Representation]]
+"""An object, and what is drawn of it: bodies and models."""
+
 
 class Reader:
     """Objects of one job, as tiles show them; a worker keeps it for the next shard."""
@@ -33,13 +37,32 @@ class Reader:
         self._as_of = AsOf(objects.valid, objects.seq)
         self._scenario = objects.scenario
 
-    def read(self, ids: Sequence[UUID], lod: str, names: Sequence[str] = ()) -> list[Drawn]:
-        """Those of the objects that there are, by id. ``lod``: drawn where an object has it, otherwise its highest; ``names``: attributes."""
+    def find(self, ids: Sequence[bytes], lod: str) -> dict[bytes, Found]:
+        """Those of the objects that there are. ``lod``: drawn where an object has it, otherwise its highest."""
         found = self._store.appearances(ids, self._as_of, self._scenario)
-        chosen = {one.tim_id: shown(one.representations, lod) for one in found}
-        blobs = self._store.get_blobs(r.content for bodies, _ in chosen.values() for r in bodies)
-        drawn = [_drawn(one, *chosen[one.tim_id], blobs, names) for one in found]
-        return sorted(drawn, key=lambda one: one.tim_id.int)
+        return {one.tim_id: (one, *shown(one.representations, lod)) for one in found}
+
+    def portions(self, found: Iterable[Found], names: Sequence[str] = ()) -> Iterator[tuple[list[Drawn], int]]:
+        """The objects with their geometry and how many bytes that is, by id: all at once, or, where that is more than :data:`HEAVY`, some at
+        a time. ``names``: attributes."""
+        ordered = sorted(found, key=lambda one: one[0].tim_id)
+        wanted = [r.content for _, bodies, _ in ordered for r in bodies]
+        blobs = self._store.get_blobs(wanted, HEAVY)
+        weight = sum(map(len, blobs.values()))
+        if weight <= HEAVY:
+            yield [_drawn(*one, blobs, names) for one in ordered], weight
+            return
+        portion: list[Drawn] = []
+        weight = 0
+        for one in ordered:
+            blobs = self._store.get_blobs(r.content for r in one[1])
+            more = sum(map(len, blobs.values()))
+            if portion and weight + more > HEAVY:
+                yield portion, weight
+                portion, weight = [], 0
+            portion.append(_drawn(*one, blobs, names))
+            weight += more
+        yield portion, weight
 
     def blob(self, content: str) -> bytes:
         """An image or a model. Raises KeyError where it is not there."""

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiling.objects.drawn import Column, Drawn
 from tiling.spec.glb import GlbWriter
 
 _ALWAYS = ("tim_id", "class", "name")
+_DIGITS = [i for i in range(36) if i not in (8, 13, 18, 23)]
+"""Where the text of a UUID has no dash."""
 _NO_NUMBER = {"INT32": -(2**31), "INT64": -(2**63), "FLOAT64": -1.7976931348623157e308}
 _EXACT = 2**53
 """Whole numbers up to this size are the same in float64, which clients read more readily than INT64."""
@@ -27,7 +30,7 @@ def add_table(writer: GlbWriter, objects: Sequence[Drawn], columns: Sequence[Col
         "name": {"type": "STRING", "noData": "", "semantic": "NAME"},
     }
     values: dict[str, Any] = {
-        "tim_id": _strings(writer, [str(o.tim_id) for o in objects]),
+        "tim_id": _ids(writer, [o.tim_id for o in objects]),
         "class": _strings(writer, [o.class_id for o in objects]),
         "name": _strings(writer, [o.name for o in objects]),
     }
@@ -68,14 +71,25 @@ def _strings(writer: GlbWriter, texts: Sequence[str]) -> dict[str, Any]:
     encoded = [text.encode("utf-8", "replace") for text in texts]
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(part) for part in encoded], out=offsets[1:])
+    return _add_strings(writer, b"".join(encoded), offsets)
+
+
+def _add_strings(writer: GlbWriter, data: bytes, offsets: NDArray[np.int64]) -> dict[str, Any]:
     kind, dtype = ("UINT16", "<u2") if offsets[-1] <= 0xFFFF else ("UINT32", "<u4")
     # A buffer view cannot be empty.
-    values = writer.view(b"".join(encoded) or b"\0", align=8)
+    values = writer.view(data or b"\0", align=8)
     return {
         "values": values,
         "stringOffsets": writer.view(offsets.astype(dtype).tobytes(), align=8),
         "stringOffsetType": kind,
     }
+
+
+def _ids(writer: GlbWriter, ids: Sequence[bytes]) -> dict[str, Any]:
+    """Strings as UUID writes them, all at once."""
+    text = np.full((len(ids), 36), ord("-"), np.uint8)
+    text[:, _DIGITS] = np.frombuffer(b"".join(ids).hex().encode(), np.uint8).reshape(-1, 32)
+    return _add_strings(writer, text.tobytes(), np.arange(len(ids) + 1) * 36)
 
 
 def _booleans(writer: GlbWriter, cells: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -30,7 +30,7 @@ _CLASSES = {
 """sRGB by class; the longest of a class's ancestors counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Look:
     """How some triangles look."""
 
@@ -43,7 +43,7 @@ class Look:
 
 @dataclass(slots=True)
 class Looks:
-    """The looks of one tile, each with a number."""
+    """Looks, each with a number."""
 
     numbers: dict[Look, int] = field(default_factory=dict)
 

@@ -12,9 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
-
-import numpy as np
 
 from tiling.objects.layout import DEPTH, Cell, Leaf, Objects, Splits
 
@@ -68,14 +65,14 @@ class Memory:
             row = db.execute("SELECT value FROM note WHERE name = 'tiles'").fetchone()
         return None if row is None else Notes(**json.loads(row[0]))
 
-    def members(self, keys: Iterable[str]) -> dict[str, set[UUID]]:
+    def members(self, keys: Iterable[str]) -> dict[str, set[bytes]]:
         """Who is in these leaves; one that is not known is left out."""
         found = {}
         with closing(self._open()) as db:
             for key in keys:
                 row = db.execute("SELECT ids FROM leaf WHERE key = ?", (key,)).fetchone()
                 if row is not None:
-                    found[key] = {UUID(bytes=row[0][i : i + 16]) for i in range(0, len(row[0]), 16)}
+                    found[key] = {row[0][i : i + 16] for i in range(0, len(row[0]), 16)}
         return found
 
     def replace(self, splits: Splits, leaves: Iterable[Leaf], objects: Objects, notes: Notes) -> None:
@@ -92,11 +89,11 @@ class Memory:
             _note(db, notes)
             db.execute("COMMIT")
 
-    def amend(self, members: Mapping[str, Iterable[UUID]], notes: Notes) -> None:
+    def amend(self, members: Mapping[str, Iterable[bytes]], notes: Notes) -> None:
         """Remember who is in some leaves now."""
         with closing(self._open()) as db:
             db.execute("BEGIN IMMEDIATE")
-            rows = [(b"".join(sorted(i.bytes for i in ids)), key) for key, ids in members.items()]
+            rows = [(b"".join(sorted(ids)), key) for key, ids in members.items()]
             db.executemany("UPDATE leaf SET ids = ? WHERE key = ?", rows)
             _note(db, notes)
             db.execute("COMMIT")
@@ -108,11 +105,6 @@ class Memory:
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(_SCHEMA)
         return db
-
-
-def ids_of(objects: Objects, members: Any) -> list[UUID]:
-    """The ids of some rows."""
-    return [UUID(bytes=i) for i in np.ascontiguousarray(objects.ids[members]).view("V16").tolist()]
 
 
 def _note(db: sqlite3.Connection, notes: Notes) -> None:

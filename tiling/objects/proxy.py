@@ -8,7 +8,7 @@ vertices; half the cell's diagonal is added.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.objects.drawn import Column, Content, Drawn, Model
-from tiling.objects.faces import Faces, add_bodies, decoded, on_lattice
+from tiling.objects.faces import Faces, Stored, add_faces, add_lattice_mesh, decoded, extent, on_lattice
 from tiling.objects.features import add_table
 from tiling.objects.instances import from_y_up, placements
 from tiling.objects.looks import Look, Looks
@@ -31,10 +31,8 @@ from tim.shape import FORMAT, Problem, Shapes, decode
 I64 = NDArray[np.int64]
 _ANGLES = 8
 """Rectangles tried, over a quarter turn from the direction most walls have."""
-_CELLS = 4
-"""A face's side is cut into so many."""
-_MIDDLES = (np.arange(_CELLS) * 2 + 1) / _CELLS - 1
-"""Of the cells, where the face reaches from -1 to 1."""
+_ROUGH, _CELLS = 2, 4
+"""A face's side is cut into so many: for a first bound, and for a close one."""
 _VERTICES = 16
 """Of an object's vertices at most so many are asked for their distance."""
 _CHUNK = 1 << 11
@@ -53,37 +51,76 @@ _BOX = np.array([[4, 5, 6], [4, 6, 7], *_WALLS, [0, 3, 2], [0, 2, 1]])
 
 
 def proxies(
-    objects: Sequence[Drawn], frame: Frame, columns: Sequence[Column] = (), blobs: Callable[[str], bytes] | None = None,
+    portions: Iterable[Sequence[Drawn]], frame: Frame, columns: Sequence[Column] = (), blobs: Callable[[str], bytes] | None = None,
+    *, enough: float = 0.0,
 ) -> Content:  # fmt: skip
     """The glb of some objects from afar: a prism each, in its mean colours, and how far it is from the truth.
 
-    Models are left out: their deviation is the diagonal of their box where ``blobs`` gives them, otherwise infinite. Raises TilingError
-    where a vertex lies beyond the lattice.
+    portions: the objects, some at a time; their shapes are let go of after that. enough: metres; what is surely nearer to the truth is not
+    measured more closely. Models are left out: their deviation is the diagonal of their box where ``blobs`` gives them, otherwise
+    infinite. Raises TilingError where a vertex lies beyond the lattice.
     """
-    ranks = sorted(range(len(objects)), key=lambda i: objects[i].tim_id.int)
-    ordered = [objects[i] for i in ranks]
-    deviations = np.zeros(len(objects))
-    for row, of in zip(ranks, ordered, strict=True):
-        if of.models:
-            deviations[row] = _reach(of.models, frame, blobs)
+    objects: list[Drawn] = []
+    made: list[_Made] = []
     problems: list[Problem] = []
-    shapes, owners = decoded(ordered, problems)
-    counts = {"vertices": 0, "triangles": 0, "features": 0}
-    if not len(shapes.triangles):
-        return Content([], np.zeros(3), np.zeros(3), counts, tuple(problems), deviations)
-    truth = _truth(shapes, owners, frame)
     looks = Looks()
-    prisms = _prisms(truth)
-    bound = np.maximum(_to_prism(truth, prisms), _from_prism(truth, prisms)) + np.sqrt(3) * frame.step
-    which = np.array(ranks)[truth.features]
-    deviations[which] = np.maximum(deviations[which], bound)
+    for portion in portions:
+        shapes, owners, broken = decoded(portion)
+        problems += [problem for _, problem in broken]
+        if len(shapes.triangles):
+            made.append(_made(shapes, portion, owners, looks, frame, enough, len(objects)))
+        objects += [Drawn(o.tim_id, o.class_id, o.name, o.attributes, (), o.models) for o in portion]
+    deviations = np.array([_reach(one.models, frame, blobs) if one.models else 0.0 for one in objects])
+    for part in made:
+        deviations[part.rows] = np.maximum(deviations[part.rows], part.bounds)
+    counts = {"vertices": 0, "triangles": 0, "features": 0}
+    if not made:
+        return Content([], np.zeros(3), np.zeros(3), counts, tuple(problems), deviations)
+    order = sorted(range(len(objects)), key=lambda i: objects[i].tim_id)
+    place = np.empty(len(objects), np.int64)
+    place[order] = np.arange(len(objects))
+    rows = place[np.concatenate([part.rows for part in made])]
+    sort = np.argsort(rows)
+    steps, colors = (np.concatenate([getattr(part, name) for part in made])[sort] for name in ("steps", "looks"))
     writer = GlbWriter()
-    add_table(writer, ordered, columns)
-    faces = _faces(truth, prisms, _mean_looks(truth, shapes, ordered, owners, looks), frame.step)
+    add_table(writer, [objects[i] for i in order], columns)
+    faces = _faces(rows[sort], steps, colors)
     skins, _ = add_skins(writer, list(looks.numbers), [None] * len(looks.numbers), dict[str, bytes]().__getitem__)
-    vertices, low, high = add_bodies(writer, faces, skins, frame.step)
-    counts = {"vertices": vertices, "triangles": len(faces.triangles), "features": len(truth.features)}
-    return Content(writer.chunks(), low, high, counts, tuple(problems), deviations)
+    low, high = extent(faces.positions)
+    stored = Stored.lattice(low, high)
+    primitives, vertices = add_faces(writer, faces, skins, stored)
+    add_lattice_mesh(writer, primitives, stored, frame.step)
+    counts = {"vertices": vertices, "triangles": len(faces.triangles), "features": len(rows)}
+    return Content(writer.chunks(), low * frame.step, high * frame.step, counts, tuple(problems), deviations)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The prisms of one portion."""
+
+    rows: I64
+    """int64[k]: whose they are."""
+    steps: F64
+    """float64[k, 8, 3]: corners, whole lattice steps."""
+    looks: I64
+    """int64[k, 2]: of roof and walls."""
+    bounds: F64
+    """float64[k]: deviation, metres."""
+
+
+def _made(
+    shapes: Shapes, objects: Sequence[Drawn], owners: I64, looks: Looks, frame: Frame, enough: float, first: int
+) -> _Made:
+    truth = _truth(shapes, owners, frame)
+    prisms = _prisms(truth)
+    rounding = float(np.sqrt(3) * frame.step)
+    bounds = np.maximum(_to_prism(truth, prisms), _from_prism(truth, prisms, _ROUGH, rays=False))
+    close = np.flatnonzero(bounds + rounding > enough)
+    if len(close):
+        truth_of, prisms_of = truth.of(close), prisms.of(close)
+        bounds[close] = np.maximum(_to_prism(truth_of, prisms_of), _from_prism(truth_of, prisms_of, _CELLS, rays=True))
+    colors = _mean_looks(truth, shapes, objects, owners, looks)
+    return _Made(first + truth.features, _steps(truth, prisms, frame.step), colors, bounds + rounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +141,21 @@ class _Truth:
     """int64[n]: object, 0..k."""
     triangle_of: I64
 
+    def of(self, chosen: I64) -> _Truth:
+        """That of some objects (rows, ascending) alone."""
+        if len(chosen) == len(self.features):
+            return self
+        number = np.full(len(self.features), -1)
+        number[chosen] = np.arange(len(chosen))
+        vertex_of, triangle_of = number[self.vertex_of], number[self.triangle_of]
+        vertices, triangles = vertex_of >= 0, triangle_of >= 0
+        vertex_of, triangle_of = vertex_of[vertices], triangle_of[triangles]
+        rows = np.arange(len(chosen))
+        return _Truth(
+            self.features[chosen], self.origins[chosen], self.xyz[vertices], (np.cumsum(vertices) - 1)[self.triangles[triangles]],
+            np.searchsorted(vertex_of, rows), np.searchsorted(triangle_of, rows), vertex_of, triangle_of,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class _Prisms:
@@ -115,6 +167,10 @@ class _Prisms:
     """float64[k, 3]."""
     cos: F64
     sin: F64
+
+    def of(self, chosen: I64) -> _Prisms:
+        """Some of them."""
+        return _Prisms(self.center[chosen], self.half[chosen], self.cos[chosen], self.sin[chosen])
 
     def local(self, xyz: F64, of: I64) -> F64:
         """float64[n, 3]: points in the axes of the prisms of their objects, from its centre."""
@@ -206,22 +262,27 @@ def _mean_looks(truth: _Truth, shapes: Shapes, objects: Sequence[Drawn], owners:
     return np.array(flat, np.int64).reshape(-1, 2)
 
 
-def _faces(truth: _Truth, prisms: _Prisms, looks: I64, step: float) -> Faces:
-    count = len(truth.features)
+def _steps(truth: _Truth, prisms: _Prisms, step: float) -> F64:
+    """float64[k, 8, 3]: corners as whole lattice steps."""
     corner = _CORNERS * prisms.half[:, None, :]
     cos, sin = prisms.cos[:, None], prisms.sin[:, None]
     turned = np.stack([
         corner[..., 0] * cos - corner[..., 1] * sin, corner[..., 0] * sin + corner[..., 1] * cos, corner[..., 2]
     ], axis=2)  # fmt: skip
-    steps = np.rint((turned + (prisms.center + truth.origins)[:, None, :]) / step)
+    return np.asarray(np.rint((turned + (prisms.center + truth.origins)[:, None, :]) / step))
+
+
+def _faces(features: I64, steps: F64, looks: I64) -> Faces:
+    count = len(features)
     triangles = np.tile(_BOX, (count, 1)) + np.repeat(np.arange(count) * len(_CORNERS), len(_BOX))[:, None]
     look = np.repeat(looks, [2, len(_BOX) - 2], axis=1)
     # Of what is flat one side is enough; two in one place would flicker.
     kept = np.ones((count, len(_BOX)), bool)
     kept[steps[:, 4, 2] == steps[:, 0, 2], 2:] = False
     shown = kept.reshape(-1)
-    features = np.repeat(truth.features, len(_CORNERS))
-    return Faces(steps.reshape(-1, 3), triangles[shown], look.reshape(-1)[shown], features, None)
+    return Faces(
+        steps.reshape(-1, 3), triangles[shown], look.reshape(-1)[shown], np.repeat(features, len(_CORNERS)), None
+    )
 
 
 def _to_prism(truth: _Truth, prisms: _Prisms) -> F64:
@@ -239,16 +300,18 @@ def _to_prism(truth: _Truth, prisms: _Prisms) -> F64:
     return np.asarray(np.sqrt(np.maximum.reduceat(nearest, truth.triangle_starts)))
 
 
-def _from_prism(truth: _Truth, prisms: _Prisms) -> F64:
-    """float64[k]: no point of a prism's surface is farther from the truth."""
+def _from_prism(truth: _Truth, prisms: _Prisms, cells: int, *, rays: bool) -> F64:
+    """float64[k]: no point of a prism's surface is farther from the truth. cells: into which a face's side is cut; rays: whether the
+    truth is looked for along them, or only its vertices."""
     local = prisms.local(truth.xyz, truth.vertex_of)
     some = local[_spread(truth)]
+    middles = (np.arange(cells) * 2 + 1) / cells - 1
     out: F64 = np.zeros(len(prisms.half))
     for axis in range(3):
         i, j = (axis + 1) % 3, (axis + 2) % 3
-        hit = _rays(truth, prisms, local, axis)
-        cell = np.hypot(prisms.half[:, i], prisms.half[:, j]) / _CELLS
-        across = [(some[..., k, None] - prisms.half[:, k, None, None] * _MIDDLES) ** 2 for k in (i, j)]
+        hit = _rays(truth, prisms, local, axis, middles) if rays else (np.inf, np.inf)
+        cell = np.hypot(prisms.half[:, i], prisms.half[:, j]) / cells
+        across = [(some[..., k, None] - prisms.half[:, k, None, None] * middles) ** 2 for k in (i, j)]
         within = across[0][..., :, None] + across[1][..., None, :]
         for side, sign in enumerate((-1.0, 1.0)):
             along = (some[..., axis] - sign * prisms.half[:, axis, None]) ** 2
@@ -258,12 +321,12 @@ def _from_prism(truth: _Truth, prisms: _Prisms) -> F64:
     return out
 
 
-def _rays(truth: _Truth, prisms: _Prisms, local: F64, axis: int) -> F64:
+def _rays(truth: _Truth, prisms: _Prisms, local: F64, axis: int, middles: F64) -> F64:
     """float64[2, k, cells, cells]: from cells of the two faces across an axis along it to the truth; infinite where it is not met."""
     i, j = (axis + 1) % 3, (axis + 2) % 3
     half = np.where(prisms.half > 0, prisms.half, 1.0)[truth.vertex_of]
     u, v, depth = local[:, i] / half[:, i], local[:, j] / half[:, j], local[:, axis]
-    out = np.full((2, len(prisms.half), _CELLS, _CELLS), np.inf)
+    out = np.full((2, len(prisms.half), len(middles), len(middles)), np.inf)
     edges = [*range(0, len(truth.triangles), _CHUNK), len(truth.triangles)]
     for first, last in pairwise(edges):
         a, b, c = truth.triangles[first:last].T
@@ -274,8 +337,8 @@ def _rays(truth: _Truth, prisms: _Prisms, local: F64, axis: int) -> F64:
         if not len(of):
             continue
         # The barycentric weights of b and c and so the depth are linear in the two directions across.
-        fb = _linear((v[c] - v[a]) / doubled, (u[a] - u[c]) / doubled, u[a], v[a])
-        fc = _linear((v[a] - v[b]) / doubled, (u[b] - u[a]) / doubled, u[a], v[a])
+        fb = _linear((v[c] - v[a]) / doubled, (u[a] - u[c]) / doubled, u[a], v[a], middles)
+        fc = _linear((v[a] - v[b]) / doubled, (u[b] - u[a]) / doubled, u[a], v[a], middles)
         wb, wc = fb[0] + fb[1], fc[0] + fc[1]
         outside = (wb < 0) | (wc < 0) | (wb + wc > 1)
         to_b, to_c = (depth[b] - depth[a])[:, None, None], (depth[c] - depth[a])[:, None, None]
@@ -288,10 +351,10 @@ def _rays(truth: _Truth, prisms: _Prisms, local: F64, axis: int) -> F64:
     return out
 
 
-def _linear(along: F64, across: F64, u: F64, v: F64) -> tuple[F64, F64]:
+def _linear(along: F64, across: F64, u: F64, v: F64, middles: F64) -> tuple[F64, F64]:
     """``along * (p - u) + across * (q - v)`` over the middles of cells, in two parts: float64[m, cells, 1] of p, float64[m, 1, cells] of q."""
-    return along[:, None, None] * (_MIDDLES[:, None] - u[:, None, None]), across[:, None, None] * (
-        _MIDDLES - v[:, None, None]
+    return along[:, None, None] * (middles[:, None] - u[:, None, None]), across[:, None, None] * (
+        middles - v[:, None, None]
     )
 
 

@@ -70,17 +70,19 @@ class GlbWriter:
         return index
 
     def vertices(
-        self, values: NDArray[Any], *, normalized: bool = False, bounds: bool = False, compress: bool = False
-    ) -> int:
+        self, values: NDArray[Any], *, normalized: bool = False, bounds: bool | tuple[Sequence[float], Sequence[float]] = False,
+        compress: bool = False, width: int = 0,
+    ) -> int:  # fmt: skip
         """An accessor over per-vertex values.
 
-        values: [n] or [n, 1..4] of u1, i1, u2, i2 or f4; rows are padded to 4 bytes. ``bounds`` writes min and max (POSITION needs
-        them); ``compress`` stores the view with EXT_meshopt_compression.
+        values: [n] or [n, 1..4] of u1, i1, u2, i2 or f4; rows are padded to 4 bytes, unless they are already: then ``width`` says how
+        many columns count. ``bounds`` writes min and max (POSITION needs them), those given or those found; ``compress`` stores the view
+        with EXT_meshopt_compression.
         """
         rows = values.reshape(len(values), -1)
-        width = rows.dtype.itemsize * rows.shape[1]
-        stride = width + -width % 4
-        if stride == width:
+        size = rows.dtype.itemsize * rows.shape[1]
+        stride = size + -size % 4
+        if stride == size:
             padded = np.ascontiguousarray(rows)
         else:
             padded = np.zeros((len(rows), stride // rows.dtype.itemsize), rows.dtype)
@@ -90,7 +92,7 @@ class GlbWriter:
             view = self._compressed(encoded, len(rows), stride)
         else:
             view = self.view(padded.data.cast("B"), byteStride=stride, target=ARRAY_BUFFER)
-        return self._accessor(view, rows, TYPES[rows.shape[1] - 1], normalized, bounds)
+        return self._accessor(view, rows[:, :width] if width else rows, normalized, bounds)
 
     def encoded_vertices(
         self, encoded: bytes, stride: int, count: int, component: str, width: int, *, normalized: bool = False,
@@ -110,11 +112,11 @@ class GlbWriter:
             item["min"], item["max"] = list(bounds[0]), list(bounds[1])
         return self.add("accessors", item)
 
-    def indices(self, triangles: NDArray[np.uint32], vertex_count: int) -> int:
+    def indices(self, triangles: NDArray[Any], vertex_count: int) -> int:
         """An accessor over vertex indices, 16 bits wide where ``vertex_count`` allows (65535 is the restart value)."""
         flat = triangles.reshape(-1).astype("<u2" if vertex_count <= 65535 else "<u4", copy=False)
         view = self.view(np.ascontiguousarray(flat).data.cast("B"), target=ELEMENT_ARRAY_BUFFER)
-        return self._accessor(view, flat.reshape(-1, 1), "SCALAR", False, False)
+        return self._accessor(view, flat.reshape(-1, 1), False, False)
 
     def image(self, mime: str, data: Buffer) -> int:
         """An image in its own encoding; returns the image index."""
@@ -150,16 +152,19 @@ class GlbWriter:
             return [head, text]
         return [head, text, struct.pack("<2I", self._length, BIN_CHUNK), *self._parts]
 
-    def _accessor(self, view: int, rows: NDArray[Any], kind: str, normalized: bool, bounds: bool) -> int:
+    def _accessor(
+        self, view: int, rows: NDArray[Any], normalized: bool, bounds: bool | tuple[Sequence[float], Sequence[float]]
+    ) -> int:
         item: dict[str, Any] = {
-            "bufferView": view, "componentType": COMPONENT_TYPES[rows.dtype.str[1:]], "count": len(rows), "type": kind,
+            "bufferView": view, "componentType": COMPONENT_TYPES[rows.dtype.str[1:]], "count": len(rows), "type": TYPES[rows.shape[1] - 1],
         }  # fmt: skip
         if normalized:
             item["normalized"] = True
-        if bounds:
+        if bounds is True:
             # A column at a time is ten times faster than along the rows.
-            item["min"] = [column.min().item() for column in rows.T]
-            item["max"] = [column.max().item() for column in rows.T]
+            bounds = [column.min().item() for column in rows.T], [column.max().item() for column in rows.T]
+        if bounds:
+            item["min"], item["max"] = list(bounds[0]), list(bounds[1])
         return self.add("accessors", item)
 
     def _compressed(self, encoded: bytes, count: int, stride: int, filter_name: str | None = None) -> int:

@@ -157,14 +157,13 @@ class Outline:
 class Appearance(NamedTuple):
     """What drawing an object needs to know, and no more. A plain tuple, as there are very many."""
 
-    tim_id: UUID
+    tim_id: bytes
+    """16 of them."""
     class_id: str
     name: str
     attributes: str
     """JSON as it is stored: parsed by those who carry attributes."""
     box: Box3 | None
-    digest: bytes
-    """As in :class:`Outline`."""
     representations: Sequence[Representation]
 
 
@@ -249,8 +248,8 @@ class ObjectStore(Protocol):
     ) -> Iterator[Outline]:  # fmt: skip
         """All objects of a dataset that meet a box, in batches of at most 50,000, in no particular order. Raises UsageError ``store.no-dataset``."""
 
-    def appearances(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
-        """Those of many objects that there are at a moment, as drawing wants them, in no particular order."""
+    def appearances(self, ids: Sequence[bytes], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
+        """Those of many objects that there are at a moment, as drawing wants them, in no particular order. ids: 16 bytes each."""
 
     def attribute_kinds(
         self, dataset: str, names: Sequence[str], as_of: AsOf | None = None, scenario: str = ""
@@ -273,5 +272,5 @@ class ObjectStore(Protocol):
     def get_blob(self, content: str) -> bytes | None:
         """The bytes of a content hash; ``None`` where they are not here."""
 
-    def get_blobs(self, contents: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of many content hashes; those that are not here are left out."""
+    def get_blobs(self, contents: Iterable[str], most: int | None = None) -> dict[str, bytes]:
+        """The bytes of many content hashes; those that are not here are left out. Reading stops once there are more than ``most`` bytes."""

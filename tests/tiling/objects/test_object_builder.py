@@ -19,6 +19,8 @@ from tests.validator import gltf_errors
 from tiling.archive import Archive
 from tiling.builder import Job
 from tiling.contract import BuilderContract, MemorySink
+from tiling.engine.update import update
+from tiling.objects import drawing
 from tiling.objects.builder import ObjectBuilder
 from tiling.objects.layout import Objects, Splits, locate, place, settle
 from tiling.spec import glb
@@ -53,6 +55,34 @@ def is_leaf(key: str, every) -> bool:
 def shown(workspace: Workspace) -> dict[str, list[UUID]]:
     """Who stands in the table of each tile."""
     return {key: [UUID(i) for i in table(glb.parse(data))["tim_id"]] for key, data in contents(workspace).items()}
+
+
+def test_a_leaf_with_much_geometry_becomes_several_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Everyone is still in exactly one, and what is seen from afar is the same; an edit there takes a whole run."""
+    workspace, houses = made(tmp_path / "w")
+    light, _ = made(tmp_path / "light")
+    tiled(light)
+    monkeypatch.setattr(drawing, "HEAVY", 2000)
+    tiled(workspace)
+    every, who = tiles(workspace), shown(workspace)
+    parts = {key for key in every if "#" in key}
+    assert len(parts) > 20
+    assert {key.partition("#")[0] for key in parts} == {key for key in every if f"{key}#1" in every}
+    assert Counter(i for key in every if is_leaf(key, every) for i in who[key]) == Counter(
+        [*map(uid, range(HOUSES)), uid(9000)]
+    )
+    above, truth = contents(workspace), contents(light)
+    inner = {key for key in truth if not is_leaf(key, tiles(light))}
+    assert {key: above[key] for key in inner} == {key: truth[key] for key in inner}
+    with Archive(workspace.archive_root) as archive:
+        archive.export(SLUG, tmp_path / "out")
+    assert validate(tmp_path / "out").errors == []
+    edited = next(n for n in range(HOUSES) if uid(n) in who[sorted(parts)[0]])
+    monkeypatch.undo()
+    town.small(monkeypatch)
+    houses.put(workspace, houses.house(edited, attributes={}))
+    assert update(workspace, SLUG).whole
+    assert sorted(parts)[0] not in tiles(workspace)
 
 
 def test_everything_is_in_one_leaf(workspace: Workspace):

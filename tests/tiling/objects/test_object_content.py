@@ -6,6 +6,7 @@ import io
 import json
 import random
 import zlib
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ NOTHING: dict[str, bytes] = {}
 
 
 def shown(things, frame=FRAME, blobs=NOTHING, columns=()):
-    return encode(things, frame, blobs.__getitem__, columns)
+    (content,) = encode([things], frame, blobs.__getitem__, columns)
+    return content
 
 
 def in_frame(blob: bytes, frame: Frame = FRAME) -> F64:
@@ -75,9 +77,9 @@ def test_triangles_lie_where_the_shapes_are_and_say_whose_they_are(spread):
     content = shown(things)
     document = parsed(content)
     holds(content)
-    by_id = {str(o.tim_id): o for o in things}
+    by_id = {str(UUID(bytes=o.tim_id)): o for o in things}
     rows = table(document)
-    assert rows["tim_id"] == sorted(by_id, key=lambda i: by_id[i].tim_id.int)
+    assert rows["tim_id"] == sorted(by_id, key=lambda i: by_id[i].tim_id)
     found = corners(document)
     assert found.keys() == set(range(12))
     for feature, triangles in found.items():
@@ -96,13 +98,13 @@ def test_buildings_of_delft(real_data, tmp_path):
     content = shown(things)
     holds(content)
     found = corners(parsed(content))
-    order = sorted((o for o in things if o.shapes[0]), key=lambda o: o.tim_id.int)
+    order = sorted((o for o in things if o.shapes[0]), key=lambda o: o.tim_id)
     assert content.counts["features"] == len(found) == len(order) > 100
     for feature, own in enumerate(order):
         truth = in_frame(own.shapes[0])
         assert len(found[feature]) == len(truth)
         assert np.abs(found[feature] - truth).max() < 1e-3
-    coarse = proxies(things, FRAME)
+    coarse = proxies([things], FRAME)
     holds(coarse)
     for name, tile in (("full", content), ("coarse", coarse)):
         (tmp_path / f"{name}.glb").write_bytes(b"".join(tile.chunks))
@@ -119,10 +121,37 @@ def test_a_wall_between_two_tiles_has_the_same_corners_in_both():
 def test_order_of_objects_does_not_matter_and_bytes_repeat():
     things = objects([box((x, 0, 0)) for x in range(0, 200, 20)])
     first = b"".join(shown(things).chunks)
-    coarse = b"".join(proxies(things, FRAME).chunks)
+    coarse = b"".join(proxies([things], FRAME).chunks)
     random.Random(1).shuffle(things)
     assert b"".join(shown(things).chunks) == first
-    assert b"".join(proxies(things, FRAME).chunks) == coarse
+    assert b"".join(proxies([things], FRAME).chunks) == coarse
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_tiles_drawn_together_are_those_drawn_alone(data):
+    """Opaque, clear and with images, bodies and models, broken ones and empty tiles, in any company."""
+    kinds = [
+        None,
+        Material((0.2, 0.4, 0.6, 1.0)),
+        Material((1.0, 0.0, 0.0, 0.5)),
+        Material(image="a"),
+        Material(image="none"),
+    ]
+    standing_, blobs = standing(tripod(), "tim-shape")
+    blobs["a"] = image((5, 6, 7))
+    tiles = []
+    for _ in range(data.draw(st.integers(1, 5))):
+        chosen = data.draw(st.lists(st.sampled_from(range(len(kinds))), max_size=4))
+        things = objects([box((20.0 * i, 0, 0), material=kinds[k], turn=i) for i, k in enumerate(chosen)])
+        things += data.draw(st.sampled_from([[], standing_, [Drawn(uid(99).bytes, "x", shapes=[b"bad"])]]))
+        tiles.append(things)
+    together = encode(tiles, FAR, blobs.__getitem__)
+    for things, content in zip(tiles, together, strict=True):
+        alone = shown(things, FAR, blobs)
+        assert b"".join(content.chunks) == b"".join(alone.chunks)
+        assert (content.counts, content.problems) == (alone.counts, alone.problems)
+        assert np.array_equal([content.low, content.high], [alone.low, alone.high])
 
 
 def test_normals_are_those_of_the_surfaces_and_colours_linear():
@@ -178,7 +207,7 @@ def test_columns_carry_attributes_and_say_what_is_missing():
         {"height": "tall", "楼层": True, "open": None, "all": True, "note": "", "big": -1, "huge": 2**70},
     ]
     things = [
-        Drawn(uid(i), "land.other", "", g, o.shapes)
+        Drawn(uid(i).bytes, "land.other", "", g, o.shapes)
         for i, (g, o) in enumerate(zip(given, objects([box()] * 3), strict=True))
     ]
     content = shown(things, columns=columns)
@@ -249,7 +278,7 @@ def test_surfaces_show_their_images_from_a_shared_page(tmp_path):
     assert content.problems == ()
     document = parsed(content)
     assert len(document.json["images"]) == 1
-    order = sorted(range(len(things)), key=lambda i: things[i].tim_id.int)
+    order = sorted(range(len(things)), key=lambda i: things[i].tim_id)
     seen = pixels_by_feature(content)
     for feature, i in enumerate(order):
         assert len(seen[feature]) == 12 * 4
@@ -355,7 +384,7 @@ def test_images_beyond_all_pages_are_reduced(monkeypatch):
     things = textured(*(Material(image=content_hash(d)) for d in data))
     content = shown(things, blobs=blobs)
     assert [(c, f["images"]) for c, f in content.problems] == [("objects.images-reduced", 10)]
-    order = sorted(range(10), key=lambda i: things[i].tim_id.int)
+    order = sorted(range(10), key=lambda i: things[i].tim_id)
     for feature, i in enumerate(order):
         assert np.abs(pixels_by_feature(content)[feature] - [20 * i, 255 - 20 * i, 9]).max() < 14
 
@@ -425,7 +454,7 @@ def glb_model(node=None, **material) -> bytes:
 def standing(data: bytes, form: str) -> tuple[list[Drawn], dict[str, bytes]]:
     name = content_hash(data)
     things = [
-        Drawn(uid(i), "vegetation.tree", models=[Model(name, form, at, heading, scale)])
+        Drawn(uid(i).bytes, "vegetation.tree", models=[Model(name, form, at, heading, scale)])
         for i, (at, heading, scale) in enumerate(PLACES)
     ]
     return things, {name: data}
@@ -438,7 +467,7 @@ def test_models_stand_where_proj_puts_them_twenty_kilometres_off(form, tmp_path)
     content = shown(things, FAR, blobs)
     document = parsed(content)
     assert content.problems == ()
-    order = sorted(range(3), key=lambda i: things[i].tim_id.int)
+    order = sorted(range(3), key=lambda i: things[i].tim_id)
     for stored, world in instances(document):
         local = np.column_stack([stored[:, 0], -stored[:, 2], stored[:, 1]])
         for k, i in enumerate(order):
@@ -463,7 +492,7 @@ def test_the_nodes_of_a_glb_model_are_applied_and_its_materials_follow():
         things, blobs = standing(glb_model(node, doubleSided=True), "glb")
         bodies = objects([box(material=Material(image="a"))])
         blobs["a"] = image((5, 6, 7))
-        content = encode([*things, *[Drawn(uid(9), "x", shapes=o.shapes) for o in bodies]], FAR, blobs.__getitem__)
+        content = shown([*things, *[Drawn(uid(9).bytes, "x", shapes=o.shapes) for o in bodies]], FAR, blobs)
         document = parsed(content)
         (stored,) = [p for p, world in instances(document) if len(world) == 3]
         source = np.array([[0, 0, 0], [3, 0, 0], [0, 2, -1]], float)
@@ -512,9 +541,7 @@ def broken_models() -> dict[str, tuple[bytes, str]]:
 def test_a_broken_model_costs_only_itself(name):
     data, code = broken_models()[name]
     things, blobs = standing(data, "glb")
-    content = encode(
-        [*things, *(Drawn(uid(7), "x", shapes=o.shapes) for o in objects([box()]))], FAR, blobs.__getitem__
-    )
+    content = shown([*things, *(Drawn(uid(7).bytes, "x", shapes=o.shapes) for o in objects([box()]))], FAR, blobs)
     ((found, fields),) = content.problems
     assert found == f"objects.{code}"
     assert fields["count"] == 3
@@ -528,9 +555,9 @@ def test_a_broken_model_costs_only_itself(name):
 def test_missing_models_and_broken_shapes_are_named():
     good = objects([box()])[0]
     things = [
-        good, Drawn(uid(1), "x", models=[Model("f" * 64, "glb", (120, 30, 0)), Model("e" * 64, "tim-shape", (120, 30, 0))]),
-        Drawn(uid(2), "x", shapes=[b"TIMG rubbish", good.shapes[0]]), Drawn(uid(3), "x"),
-        Drawn(uid(4), "x", models=[Model("bad", "tim-shape", (120, 30, 0))]),
+        good, Drawn(uid(1).bytes, "x", models=[Model("f" * 64, "glb", (120, 30, 0)), Model("e" * 64, "tim-shape", (120, 30, 0))]),
+        Drawn(uid(2).bytes, "x", shapes=[b"TIMG rubbish", good.shapes[0]]), Drawn(uid(3).bytes, "x"),
+        Drawn(uid(4).bytes, "x", models=[Model("bad", "tim-shape", (120, 30, 0))]),
     ]  # fmt: skip
     content = shown(things, blobs={"bad": b"rubbish"})
     assert sorted(c for c, _ in content.problems) == [
@@ -541,9 +568,9 @@ def test_missing_models_and_broken_shapes_are_named():
     holds(content)
 
 
-@pytest.mark.parametrize("draw", [shown, lambda things: proxies(things, FRAME)])
+@pytest.mark.parametrize("draw", [shown, lambda things: proxies([things], FRAME)])
 def test_nothing_to_draw_is_no_tile(draw):
-    for things in ([], [Drawn(uid(1), "x")], [Drawn(uid(1), "x", shapes=[b"bad"])]):
+    for things in ([], [Drawn(uid(1).bytes, "x")], [Drawn(uid(1).bytes, "x", shapes=[b"bad"])]):
         content = draw(things)
         assert content.chunks == []
         assert content.counts == {"vertices": 0, "triangles": 0, "features": 0}
@@ -564,7 +591,7 @@ def test_a_large_object_has_wide_indices():
     content = shown(things)
     holds(content)
     assert content.counts["triangles"] == len(triangles) + 12
-    holds(proxies(things, FRAME))
+    holds(proxies([things], FRAME))
 
 
 def test_classes_have_colours_by_their_ancestors():
@@ -604,7 +631,7 @@ def distance(points: F64, triangles: F64) -> F64:
 
 def measured(thing: Drawn, rng, count=300) -> tuple[float, float]:
     """The sampled Hausdorff distance between an object and its proxy, and the bound."""
-    content = proxies([thing], FRAME)
+    content = proxies([[thing]], FRAME)
     (prism,) = corners(parsed(content)).values()
     truth = np.concatenate([in_frame(b) for b in thing.shapes])
     there = distance(surface_points(truth, rng, count), prism).max()
@@ -628,6 +655,25 @@ def test_deviation_is_never_understated(boxes, dropped):
     assert found <= bound
 
 
+@given(
+    st.lists(st.tuples(st.floats(1, 40), st.floats(1, 40), st.floats(1, 40)), min_size=1, max_size=6), st.floats(0, 60)
+)
+@settings(max_examples=30)
+def test_a_deviation_is_measured_as_closely_as_it_must_be(sizes, enough):
+    """What is known to be near enough stays a bound; all others have the closest one; in portions it is the same tile."""
+    things = objects(
+        [[*box((50.0 * i, 0, 0), size), *box((50.0 * i, 3, size[2]), (1, 1, 5))] for i, size in enumerate(sizes)]
+    )
+    close, rough = proxies([things], FRAME), proxies([things], FRAME, enough=enough)
+    assert (rough.deviations >= close.deviations - 1e-9).all()
+    far = rough.deviations > enough
+    assert np.allclose(rough.deviations[far], close.deviations[far])
+    assert b"".join(rough.chunks) == b"".join(close.chunks)
+    apart = proxies(([one] for one in things), FRAME)
+    assert b"".join(apart.chunks) == b"".join(close.chunks)
+    assert np.allclose(apart.deviations, close.deviations)
+
+
 def test_deviation_of_real_buildings_is_a_bound_and_not_a_guess(real_data):
     rng = np.random.default_rng(2)
     pairs = np.array([measured(o, rng, 150) for o in objects(delft(real_data)[:40]) if o.shapes[0]])
@@ -638,7 +684,7 @@ def test_deviation_of_real_buildings_is_a_bound_and_not_a_guess(real_data):
 def test_a_box_is_its_own_proxy():
     for turn in (0.0, 0.3, 1.2):
         thing = objects([box(size=(20, 10, 8), turn=turn)])[0]
-        content = proxies([thing], FRAME)
+        content = proxies([[thing]], FRAME)
         (prism,) = corners(parsed(content)).values()
         points, truth = (
             np.unique(np.rint(t.reshape(-1, 3) / 0.01), axis=0) for t in (prism, in_frame(thing.shapes[0]))
@@ -648,18 +694,18 @@ def test_a_box_is_its_own_proxy():
         assert content.deviations[0] < np.hypot(20, 10) / 4 + 0.01
         found = parsed(content)
         assert content.counts == {"vertices": 24, "triangles": 12, "features": 1}
-        assert table(found)["tim_id"] == [str(thing.tim_id)]
+        assert table(found)["tim_id"] == [str(UUID(bytes=thing.tim_id))]
 
 
 def test_what_is_flat_stays_flat_and_what_has_only_models_is_left_out():
-    flat = Drawn(uid(3), "transport.road", shapes=blobs_of([[box(size=(100, 6, 0.0))[1]]]))
+    flat = Drawn(uid(3).bytes, "transport.road", shapes=blobs_of([[box(size=(100, 6, 0.0))[1]]]))
     things, blobs = standing(tripod(), "tim-shape")
-    content = proxies([flat, *things], FRAME)
+    content = proxies([[flat, *things]], FRAME)
     assert content.counts["features"] == 1
     assert content.counts["triangles"] <= 12
     assert np.isinf(content.deviations[1:]).all()
     assert np.isfinite(content.deviations[0])
-    content = proxies([flat, *things], FRAME, blobs=blobs.__getitem__)
+    content = proxies([[flat, *things]], FRAME, blobs=blobs.__getitem__)
     own = np.linalg.norm([3, 1, 4])
     assert own <= content.deviations[1] < 1.8 * own
     assert 2 * own <= content.deviations[2]
@@ -668,7 +714,7 @@ def test_what_is_flat_stays_flat_and_what_has_only_models_is_left_out():
 def test_a_prism_takes_the_mean_colours_of_roof_and_walls():
     parts = box()
     parts[1] = Polygon(parts[1].rings, "RoofSurface", Material((1, 0, 0, 1)))
-    document = parsed(proxies(objects([parts]), FRAME))
+    document = parsed(proxies([objects([parts])], FRAME))
     (primitive,) = document.json["meshes"][0]["primitives"]
     colors = document.accessor(primitive["attributes"]["COLOR_0"])
     normals = document.accessor(primitive["attributes"]["NORMAL"])
@@ -680,5 +726,5 @@ def test_a_prism_takes_the_mean_colours_of_roof_and_walls():
 def test_build_gives_what_is_drawn():
     """The helpers use the real place: a shape's box agrees with the tile's corners."""
     (built,) = build([box((100, 50, 7))], PLACE)
-    content = shown([Drawn(uid(1), "x", shapes=[built.blob])])
+    content = shown([Drawn(uid(1).bytes, "x", shapes=[built.blob])])
     assert np.allclose(content.high - content.low, [10, 8, 6], atol=0.2)

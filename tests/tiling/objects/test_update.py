@@ -155,7 +155,7 @@ def test_changes_of_others_change_nothing(workspace: Workspace):
 
 def emptied(houses: Town, workspace: Workspace) -> None:
     members = next(ids for ids in all_members(workspace).values() if len(ids) < 4)
-    houses.put(workspace, retire=[n for n in EVERY if uid(n) in members])
+    houses.put(workspace, retire=[n for n in EVERY if uid(n).bytes in members])
 
 
 def overflowing(houses: Town, workspace: Workspace) -> None:
@@ -165,7 +165,7 @@ def overflowing(houses: Town, workspace: Workspace) -> None:
 
 def undrawable(houses: Town, workspace: Workspace) -> None:
     members = next(ids for ids in all_members(workspace).values() if len(ids) < 4)
-    houses.put(workspace, *(houses.house(n, representations=()) for n in EVERY if uid(n) in members))
+    houses.put(workspace, *(houses.house(n, representations=()) for n in EVERY if uid(n).bytes in members))
 
 
 def all_members(workspace: Workspace) -> dict[str, set[Any]]:

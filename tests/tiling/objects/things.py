@@ -51,7 +51,9 @@ def blobs_of(things) -> list[bytes]:
 
 
 def objects(things, **fields: Any) -> list[Drawn]:
-    return [Drawn(uid(i), "building.house", f"楼 {i}", shapes=[b], **fields) for i, b in enumerate(blobs_of(things))]
+    return [
+        Drawn(uid(i).bytes, "building.house", f"楼 {i}", shapes=[b], **fields) for i, b in enumerate(blobs_of(things))
+    ]
 
 
 def delft(data: Path) -> list[list[Polygon]]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,6 @@ from tim.store.sqlite.faults import translated
 __all__ = ["SqliteStore"]
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_HASH = re.compile(r"[0-9a-f]{64}")
 _LOG_PAGE = 500
 _BATCH = 500
 _LAST = (1 << 63) - 1
@@ -229,8 +229,8 @@ class SqliteStore:
             row = self._dataset_row(db, dataset)[0]
             yield from looking.outline(db, row, seq, valid, scenario, box, layer)
 
-    def appearances(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
-        """Those of many objects that there are at a moment, as drawing wants them, in no particular order."""
+    def appearances(self, ids: Sequence[bytes], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
+        """Those of many objects that there are at a moment, as drawing wants them, in no particular order. ids: 16 bytes each."""
         seq, valid = self._moment(as_of)
         found: list[Appearance] = []
         with self._reading() as db:
@@ -316,15 +316,21 @@ class SqliteStore:
         """The bytes of a content hash; ``None`` where they are not here."""
         return self.get_blobs([content]).get(content)
 
-    def get_blobs(self, contents: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of many content hashes; those that are not here are left out."""
-        wanted = [content for content in dict.fromkeys(contents) if _HASH.fullmatch(content)]
+    def get_blobs(self, contents: Iterable[str], most: int | None = None) -> dict[str, bytes]:
+        """The bytes of many content hashes; those that are not here are left out. Reading stops once there are more than ``most`` bytes."""
+        wanted = [digest for content in dict.fromkeys(contents) if (digest := _digest(content)) is not None]
         found: dict[str, bytes] = {}
+        left = sys.maxsize if most is None else most
         with self._reading() as db:
             for start in range(0, len(wanted), _BATCH):
-                batch = [bytes.fromhex(content) for content in wanted[start : start + _BATCH]]
-                rows = db.execute(f"SELECT hash, data FROM blob WHERE hash IN ({','.join('?' * len(batch))})", batch)
-                found.update((name.hex(), data) for name, data in rows)
+                batch = looking.padded(wanted[start : start + _BATCH])
+                for name, data in db.execute(
+                    f"SELECT hash, data FROM blob WHERE hash IN ({looking.marks(batch)})", batch
+                ):
+                    found[name.hex()] = data
+                    left -= len(data)
+                    if left < 0:
+                        return found
         return found
 
     def _versions(self, where: looking.Where, tail: str) -> list[ObjectVersion]:
@@ -404,3 +410,11 @@ def _encodable(*texts: str) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             raise StoreError("store.text", object=text.encode(errors="replace").decode(), reason=error.reason) from None
+
+
+def _digest(content: str) -> bytes | None:
+    """The bytes of a content hash; ``None`` for anything else."""
+    try:
+        return bytes.fromhex(content)
+    except ValueError:
+        return None

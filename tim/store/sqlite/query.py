@@ -133,15 +133,15 @@ def outline(
 
 
 def appearances(
-    db: sqlite3.Connection, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str
+    db: sqlite3.Connection, ids: Sequence[bytes], seq: int | None, valid: str, scenario: str
 ) -> list[Appearance]:
     """Some hundred objects, one row for each representation."""
-    known = {i.bytes: i for i in ids}
     where = Where()
-    where.add(f"o.tim_id IN ({','.join('?' * len(known))}) AND v.scenario = ?", *known, scenario)
+    every = padded(ids)
+    where.add(f"o.tim_id IN ({marks(every)}) AND v.scenario = ?", *every, scenario)
     in_force(where, seq, valid)
     rows = db.execute(
-        "SELECT v.id, o.tim_id, k.path, v.name, v.attributes, v.west, v.south, v.bottom, v.east, v.north, v.top, v.digest,"
+        "SELECT v.id, o.tim_id, k.path, v.name, v.attributes, v.west, v.south, v.bottom, v.east, v.north, v.top,"
         " r.role, r.lod, r.format, r.content, r.properties"
         " FROM object o CROSS JOIN version v ON v.object = o.id CROSS JOIN class k ON k.id = v.class"
         f" LEFT JOIN representation r ON r.version = v.id WHERE {where.sql}",
@@ -149,17 +149,27 @@ def appearances(
     )
     found: list[Appearance] = []
     last = None
-    for row, tim_id, path, name, attributes, west, south, bottom, east, north, top, digest, role, *shown in rows:
+    for row, tim_id, path, name, attributes, west, south, bottom, east, north, top, role, *shown in rows:
         if row != last:
             representations: list[Representation] = []
             box = None if west is None else (west, south, bottom, east, north, top)
-            found.append(Appearance(known[tim_id], path, name, attributes, box, digest, representations))
+            found.append(Appearance(tim_id, path, name, attributes, box, representations))
             last = row
         if role is not None:
             lod, format_, content, properties = shown
             stated = {} if properties == "{}" else json.loads(properties)
             representations.append(Representation(role, lod, format_, content, stated))
     return found
+
+
+def padded(values: Sequence[bytes]) -> list[bytes]:
+    """One or more values, the first repeated until there are as many as a power of two: few statements then do for lists of all lengths."""
+    return [*values, *[values[0]] * ((1 << (len(values) - 1).bit_length()) - len(values))]
+
+
+def marks(values: Sequence[bytes]) -> str:
+    """A placeholder for each value."""
+    return ",".join("?" * len(values))
 
 
 def attribute_kinds(
