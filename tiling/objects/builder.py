@@ -31,6 +31,8 @@ PROXIES = 256
 """Objects that a tile shows from afar; those beyond are the smallest and count by their size."""
 CROWD = 1024
 """A cell with fewer objects below needs no tile of its own: its leaves are few enough for the tile above."""
+INSIDE = ("building.element.equipment", "building.room", "building.storey", "building.unit")
+"""Classes of what stands within something else: from afar shown last, and not missed."""
 _SHARD = 4096
 """Objects in a shard: about a second of work."""
 _COARSE = 8
@@ -38,7 +40,7 @@ _COARSE = 8
 _LEAST = 1 / 64
 """An object is shown in full at the latest when a prism of it would span so many times the tile's error: prisms have no textures."""
 
-_TOGETHER = 1 << 20
+_TOGETHER = 1 << 19
 """Bytes of geometry that are drawn at once: enough for some dozen tiles of plain houses, and little enough for a processor's cache."""
 
 Problem = tuple[str, Mapping[str, Any]]
@@ -270,12 +272,16 @@ def _proxy_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
                 break
             cell, part = cell.parent, cell.key
     objects = plan.objects
+    names = np.array([any(name == i or name.startswith(f"{i}.") for i in INSIDE) for name in (*objects.class_ids, "")])
+    inside = names[objects.classes]
     for cell in sorted(members, key=lambda c: (_morton(c), c.z)):
         if len(parts[cell]) < 2 or sum(map(len, members[cell])) < CROWD:
             continue
         rows = np.concatenate(members[cell])
-        order = rows[np.lexsort((rows, -objects.size[rows]))]
+        order = rows[np.lexsort((rows, -objects.size[rows], inside[rows]))]
         chosen, dropped = np.sort(order[:PROXIES]), order[PROXIES:]
+        if not inside[chosen].all():
+            dropped = dropped[~inside[dropped]]
         yield {
             "key": cell.key, "ids": pack(objects.ids[chosen]), "digest": _digest(objects, chosen),
             "dropped": float(objects.size[dropped].max(initial=0.0)), "largest": float(objects.size[chosen].max(initial=0.0)),

@@ -6,7 +6,7 @@ or unlit with their photographs (:mod:`tiling.objects.texture`). Models stand in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,15 +44,15 @@ I64 = NDArray[np.int64]
 
 def encode(
     tiles: Sequence[Sequence[Drawn]], frame: Frame, blobs: Callable[[str], bytes], columns: Sequence[Column] = ()
-) -> list[Content]:
-    """The glb of each of some tiles, which show their objects in full.
+) -> Iterator[Content]:
+    """The glb of each of some tiles, which show their objects in full, one after the other.
 
     blobs: bytes of images and models by content hash; KeyError where there are none. What cannot be drawn is in the problems, with the
     object's ``tim_id`` or the hash of the image or model. Raises TilingError where a vertex lies beyond the lattice.
     """
     ordered = [sorted(objects, key=lambda o: o.tim_id) for objects in tiles]
     made = zip(ordered, bodies_of(ordered, frame), strict=True)
-    return [_Tile(objects, bodies, frame, blobs).content(columns) for objects, bodies in made]
+    return (_Tile(objects, bodies, frame, blobs).content(columns) for objects, bodies in made)
 
 
 @dataclass(slots=True)

@@ -53,15 +53,27 @@ class _Use:
     high: F64
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What is known of an image without its pixels."""
+
+    width: int
+    height: int
+    kind: str
+    alpha: bool
+    """Whether any pixel is transparent."""
+
+
 @dataclass(slots=True)
 class _Piece:
     """A part of an image on its way into a page."""
 
     hash: str
-    picture: Image.Image
     window: F64
     """float64[4]: u0, v0, u1, v1 of the part in the image."""
-    alpha: bool
+    width: int
+    """Pixels it will have."""
+    height: int
     page: int = 0
     x: int = 0
     y: int = 0
@@ -82,7 +94,7 @@ class _Skins:
         self.writer, self.blobs = writer, blobs
         self.problems: list[Problem] = []
         self.materials: dict[tuple[int | None, str], int] = {}
-        self.opened: dict[str, tuple[Image.Image, bytes] | None] = {}
+        self.heads: dict[str, _Head | None] = {}
 
     def make(self, looks: Sequence[Look], used: Sequence[tuple[F64, F64] | None]) -> tuple[list[Skin], list[Problem]]:
         uses: dict[str, _Use] = {}
@@ -118,83 +130,83 @@ class _Skins:
 
     def _pages(self, uses: dict[str, _Use]) -> dict[str, tuple[int, bool, tuple[float, float, float, float]] | None]:
         """Texture, transparency and window of each image."""
-        out: dict[str, tuple[int, bool, tuple[float, float, float, float]] | None] = {}
-        pieces = []
-        for name in sorted(uses):
-            opened = self._open(name)
-            use = uses[name]
-            if opened is None:
-                continue
-            share = float(np.prod(use.high - use.low))
-            if share > 0.5 and (len(uses) == 1 or min(opened[0].size) >= PAGE // 2):
-                out[name] = self._whole(name, repeat=False)
-            elif (piece := self._cut(name, opened[0], use)) is not None:
-                pieces.append(piece)
+        heads = {name: head for name in sorted(uses) if (head := self._head(name)) is not None}
+        whole = {
+            name for name, head in heads.items()
+            if float(np.prod(uses[name].high - uses[name].low)) > 0.5 and (len(heads) == 1 or min(head.width, head.height) >= PAGE // 2)
+        }  # fmt: skip
+        if sum(min(heads[name].width * heads[name].height, PAGE * PAGE) for name in whole) > PAGES * PAGE * PAGE:
+            whole = set()
+        out = {name: self._whole(name, repeat=False) for name in sorted(whole)}
         for alpha in (False, True):
-            out.update(self._packed([piece for piece in pieces if piece.alpha == alpha], alpha))
+            pieces = [
+                _piece(name, head, uses[name])
+                for name, head in heads.items()
+                if name not in whole and head.alpha == alpha
+            ]
+            out.update(self._packed(pieces, alpha))
         return out
 
+    def _head(self, name: str) -> _Head | None:
+        """Of an image that is sound as far as can be told and not too large; a problem otherwise, once."""
+        if name not in self.heads:
+            self.heads[name] = None
+            opened = self._open(name)
+            if opened is not None:
+                picture, _ = opened
+                width, height, kind = *picture.size, _FORMATS[str(picture.format)]
+                pixels = self._pixels(name, picture) if _may_be_clear(picture) else None
+                self.heads[name] = _Head(width, height, kind, pixels is not None and pixels.mode == "RGBA")
+        return self.heads[name]
+
     def _open(self, name: str) -> tuple[Image.Image, bytes] | None:
-        """An image whose header is sound and which is not too large; a problem otherwise, once."""
-        if name not in self.opened:
-            self.opened[name] = None
-            try:
-                data = bytes(self.blobs(name))
-                with warnings.catch_warnings():
-                    warnings.simplefilter("error", Image.DecompressionBombWarning)
-                    picture = Image.open(io.BytesIO(data), formats=tuple(_FORMATS))
-                if picture.width * picture.height > MOST_PIXELS:
-                    raise Image.DecompressionBombWarning
-                self.opened[name] = picture, data
-            except KeyError:
-                self.problems.append(("objects.image-missing", {"image": name}))
-            except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-                self.problems.append(("objects.image-too-large", {"image": name, "megapixels": MOST_PIXELS >> 20}))
-            except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-                self._bad(name, error)
-        return self.opened[name]
+        """An image not yet decoded, and its bytes. Neither is kept: a tile may use more of them than memory holds."""
+        try:
+            data = bytes(self.blobs(name))
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                picture = Image.open(io.BytesIO(data), formats=tuple(_FORMATS))
+            if picture.width * picture.height > MOST_PIXELS:
+                raise Image.DecompressionBombWarning
+            return picture, data
+        except KeyError:
+            self._problem("objects.image-missing", {"image": name})
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            self._problem("objects.image-too-large", {"image": name, "megapixels": MOST_PIXELS >> 20})
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            self._bad(name, error)
+        return None
 
     def _bad(self, name: str, error: Exception) -> None:
         reason = "no JPEG, PNG or WebP" if isinstance(error, UnidentifiedImageError) else str(error)
-        self.problems.append(("objects.image-broken", {"image": name, "reason": reason[:200]}))
+        self._problem("objects.image-broken", {"image": name, "reason": reason[:200]})
 
-    def _pixels(self, name: str, picture: Image.Image) -> tuple[Image.Image, bool] | None:
-        """RGB or RGBA, and whether anything is transparent; decoding may still fail."""
+    def _problem(self, code: str, fields: dict[str, Any]) -> None:
+        if (code, fields) not in self.problems:
+            self.problems.append((code, fields))
+
+    def _pixels(self, name: str, picture: Image.Image) -> Image.Image | None:
+        """RGB, or RGBA where anything is transparent; decoding may still fail."""
+        clear = _may_be_clear(picture)
         try:
-            clear = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
             pixels = picture.convert("RGBA" if clear else "RGB")
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             self._bad(name, error)
             return None
-        if clear and pixels.getchannel("A").getextrema()[0] == 255:
-            return pixels.convert("RGB"), False
-        return pixels, clear
+        return pixels.convert("RGB") if clear and pixels.getchannel("A").getextrema()[0] == 255 else pixels
 
     def _whole(self, name: str, *, repeat: bool) -> tuple[int, bool, tuple[float, float, float, float]] | None:
         """An image as it came."""
-        opened = self._open(name)
-        found = self._pixels(name, opened[0]) if opened else None
-        if opened is None or found is None:
+        head = self._head(name)
+        opened = self._open(name) if head else None
+        pixels = self._pixels(name, opened[0]) if opened else None
+        if head is None or opened is None or pixels is None:
             return None
-        picture, data = opened
-        kind = _FORMATS[str(picture.format)]
-        if max(picture.size) > 2 * PAGE:  # more than many graphics cards take
-            found[0].thumbnail((PAGE, PAGE))
-            kind, data = _file(found[0], found[1])
-        return self._texture(kind, data, _REPEAT if repeat else _CLAMP), found[1], (1.0, 1.0, 0.0, 0.0)
-
-    def _cut(self, name: str, picture: Image.Image, use: _Use) -> _Piece | None:
-        found = self._pixels(name, picture)
-        if found is None:
-            return None
-        size = np.array(picture.size, np.float64)
-        low = np.clip(np.floor(use.low * size), 0, size - 1).astype(int)
-        high = np.clip(np.ceil(use.high * size), low + 1, size).astype(int)
-        part = found[0].crop((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
-        room = PAGE - 2 * BORDER
-        if max(part.size) > room:
-            part.thumbnail((room, room))
-        return _Piece(name, part, np.concatenate([low / size, high / size]), found[1])
+        kind, data = head.kind, opened[1]
+        if max(head.width, head.height) > 2 * PAGE:  # more than many graphics cards take
+            pixels.thumbnail((PAGE, PAGE))
+            kind, data = _file(pixels, head.alpha)
+        return self._texture(kind, data, _REPEAT if repeat else _CLAMP), head.alpha, (1.0, 1.0, 0.0, 0.0)
 
     def _packed(
         self, pieces: list[_Piece], alpha: bool
@@ -205,22 +217,44 @@ class _Skins:
         while len(sizes) > PAGES:
             reduced += 1
             for piece in pieces:
-                width, height = (max(1, side // 2) for side in piece.picture.size)
-                piece.picture = piece.picture.resize((width, height), Image.Resampling.BOX)
+                piece.width, piece.height = max(1, piece.width // 2), max(1, piece.height // 2)
             sizes = _pack(pieces)
         if reduced:
-            self.problems.append(("objects.images-reduced", {"images": len(pieces), "factor": 2**reduced}))
-        pages = [Image.new("RGBA" if alpha else "RGB", size) for size in sizes]
-        for piece in pieces:
-            pages[piece.page].paste(_bordered(piece.picture), (piece.x, piece.y))
-        textures = [self._texture(*_file(page, alpha), _CLAMP) for page in pages]
+            self._problem("objects.images-reduced", {"images": len(pieces), "factor": 2**reduced})
         out = {}
-        for piece in pieces:
-            page = np.array(sizes[piece.page], np.float64)
-            scale = np.array(piece.picture.size) / (piece.window[2:] - piece.window[:2]) / page
-            offset = (np.array([piece.x, piece.y]) + BORDER) / page - piece.window[:2] * scale
-            out[piece.hash] = textures[piece.page], alpha, (*scale.tolist(), *offset.tolist())
+        for number, size in enumerate(sizes):
+            page = Image.new("RGBA" if alpha else "RGB", size)
+            own = [piece for piece in pieces if piece.page == number and self._pasted(piece, page)]
+            if not own:
+                continue
+            texture = self._texture(*_file(page, alpha), _CLAMP)
+            sides = np.array(size, np.float64)
+            for piece in own:
+                scale = np.array([piece.width, piece.height]) / (piece.window[2:] - piece.window[:2]) / sides
+                offset = (np.array([piece.x, piece.y]) + BORDER) / sides - piece.window[:2] * scale
+                out[piece.hash] = texture, alpha, (*scale.tolist(), *offset.tolist())
         return out
+
+    def _pasted(self, piece: _Piece, page: Image.Image) -> bool:
+        """Put a piece where it belongs; whether its image could be read."""
+        opened = self._open(piece.hash)
+        if opened is None:
+            return False
+        picture, _ = opened
+        share = piece.window[2:] - piece.window[:2]
+        wanted = np.ceil([piece.width, piece.height] / share).astype(int)
+        picture.draft(None, (int(wanted[0]), int(wanted[1])))  # a JPEG can be decoded at half its size, a quarter, …
+        pixels = self._pixels(piece.hash, picture)
+        if pixels is None:
+            return False
+        edges = np.rint(piece.window * np.tile(pixels.size, 2)).astype(int).tolist()
+        part = pixels.convert(page.mode).crop(
+            (edges[0], edges[1], max(edges[2], edges[0] + 1), max(edges[3], edges[1] + 1))
+        )
+        if part.size != (piece.width, piece.height):
+            part = part.resize((piece.width, piece.height), Image.Resampling.BICUBIC)
+        page.paste(_bordered(part), (piece.x, piece.y))
+        return True
 
     def _texture(self, kind: str, data: bytes, wrap: int) -> int:
         samplers = self.writer.json.setdefault("samplers", [])
@@ -250,10 +284,24 @@ class _Skins:
         return self.materials[key]
 
 
+def _may_be_clear(picture: Image.Image) -> bool:
+    return picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+
+
+def _piece(name: str, head: _Head, use: _Use) -> _Piece:
+    """What is used of an image, on whole pixels and no wider than a page."""
+    size = np.array([head.width, head.height], np.float64)
+    low = np.clip(np.floor(use.low * size), 0, size - 1)
+    high = np.clip(np.ceil(use.high * size), low + 1, size)
+    pixels = high - low
+    fitting = np.maximum(np.floor(pixels * min(1.0, (PAGE - 2 * BORDER) / pixels.max())), 1).astype(int)
+    return _Piece(name, np.concatenate([low / size, high / size]), int(fitting[0]), int(fitting[1]))
+
+
 def _pack(pieces: list[_Piece]) -> list[tuple[int, int]]:
     """Give every piece its page and place; the sizes of the pages. The smallest page that takes all, otherwise full ones."""
-    order = sorted(pieces, key=lambda p: (-p.picture.height, -p.picture.width, p.hash))
-    area = sum(_side(p.picture.width) * _side(p.picture.height) for p in order)
+    order = sorted(pieces, key=lambda p: (-p.height, -p.width, p.hash))
+    area = sum(_side(p.width) * _side(p.height) for p in order)
     side = 64
     while side <= PAGE:
         for width, height in ((side, side), (side * 2, side)):
@@ -272,7 +320,7 @@ def _shelves(order: list[_Piece], page: int, width: int, height: int) -> list[_P
     x = y = shelf = 0
     left = []
     for piece in order:
-        w, h = _side(piece.picture.width), _side(piece.picture.height)
+        w, h = _side(piece.width), _side(piece.height)
         if x + w > width:
             x, y, shelf = 0, y + shelf, 0
         if w > width or y + h > height:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.tiling.objects import town
 from tests.tiling.objects.things import FRAME, LAT, LON, table
-from tests.tiling.objects.town import FULL, HOUSES, SLUG, SPARSE, Town, contents, job_of, made, tiled, tiles, uid
+from tests.tiling.objects.town import FULL, HOUSES, SLUG, SPARSE, Town, contents, job_of, made, spot, tiled, tiles, uid
 from tests.validator import gltf_errors
 from tiling.archive import Archive
 from tiling.builder import Job
@@ -26,7 +26,7 @@ from tiling.objects.layout import Objects, Splits, locate, place, settle
 from tiling.spec import glb
 from tiling.validate import validate
 from tim.errors import TilingError
-from tim.model import Representation
+from tim.model import Representation, derived_id
 from tim.workspace import Workspace
 
 
@@ -106,6 +106,29 @@ def test_everything_is_in_one_leaf(workspace: Workspace):
     for key in inner:
         assert set(who[key]) <= below[key]
         assert len(who[key]) == min(len(below[key]), 12)
+
+
+def test_what_stands_within_others_is_not_shown_from_afar(tmp_path: Path):
+    """Rooms are the largest here: only where there is nothing else do they stand for what is below, and only there are they missed."""
+    houses = Town()
+    room = lambda n, at: replace(houses.house(n, at, (40.0, 40.0, 40.0)), class_id="building.room")  # noqa: E731
+    among = [room(5000 + n, spot(n)) for n in range(0, HOUSES, 2)]
+    alone = [room(6000 + n, (-4000.0 + 9 * (n % 9), 9.0 * (n // 9), 0.0)) for n in range(60)]
+    workspace, _ = made(tmp_path / "w", *among, *alone, town=houses)
+    tiled(workspace)
+    every, who = tiles(workspace), shown(workspace)
+    rooms = {derived_id(town.TOWN.uid, "houses", record.source_key) for record in (*among, *alone)}
+    inner = {key: set(ids) for key, ids in who.items() if not is_leaf(key, every)}
+    of_rooms = {key for key, ids in inner.items() if ids <= rooms}
+    assert of_rooms
+    assert all(not ids & rooms for key, ids in inner.items() if key not in of_rooms)
+    assert all(every[key].geometric_error > 60 for key in of_rooms)
+    deepest = [
+        key
+        for key in inner
+        if key not in of_rooms and all(child.parent != key or is_leaf(child.key, every) for child in every.values())
+    ]
+    assert any(every[key].geometric_error < 60 for key in deepest)
 
 
 def test_errors_bound_what_is_dropped(workspace: Workspace):

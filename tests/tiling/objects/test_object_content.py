@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import subprocess
+import sys
 import zlib
 from uuid import UUID
 
@@ -728,3 +730,30 @@ def test_build_gives_what_is_drawn():
     (built,) = build([box((100, 50, 7))], PLACE)
     content = shown([Drawn(uid(1).bytes, "x", shapes=[built.blob])])
     assert np.allclose(content.high - content.low, [10, 8, 6], atol=0.2)
+
+
+_MANY_IMAGES = """
+import io, resource
+import numpy as np
+from PIL import Image
+from tests.tiling.objects.things import FRAME, box, objects
+from tiling.objects.content import encode
+from tim.shape import Material
+
+def picture(number):
+    out = io.BytesIO()
+    Image.new("RGB", (2600, 2000), (number, 255 - number, 90)).save(out, "JPEG", quality=70)
+    return out.getvalue()
+
+things = objects([box((20.0 * i, 0, 0), material=Material(image=str(i))) for i in range(30)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+(content,) = encode([things], FRAME, lambda name: picture(int(name)))
+assert content.counts["features"] == 30, content.counts
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_tile_with_many_images_needs_little_memory():
+    """30 images of 15 MB each as pixels: they are never all in memory."""
+    done = subprocess.run([sys.executable, "-c", _MANY_IMAGES], capture_output=True, text=True, check=True)
+    assert int(done.stdout) / 1024 < 250
