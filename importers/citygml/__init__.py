@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from importers import ImportContext, Probe
-from importers.city import finished
+from importers.city import CLASSES, finished
 from importers.citygml.document import extent, head
 from importers.citygml.features import Reader
 from importers.crsname import crs_text, swapped_axes
@@ -29,6 +29,11 @@ SUFFIXES = (".gml", ".xml", ".citygml")
 FOLDERS = False
 
 
+_COUNTED = 32 << 20
+"""Bytes of a file that is read for its number of objects; of a larger one it is not known beforehand."""
+_FEATURE = re.compile(
+    rb"<(?:[\w.-]+:)?(" + "|".join(sorted(CLASSES.keys() - {"WaterSurface"})).encode() + rb")(?=[\s>/])"
+)
 _NUMBERS = r"\s*([-+\d.eE\s]+?)\s*<"
 
 
@@ -62,7 +67,8 @@ def probe(path: Path, key: str = "") -> list[Probe]:
         low, high = (low[1], low[0], low[2]), (high[1], high[0], high[2])
     found = FoundCrs(crs_text(name.group(1)) if name else None, where=key)
     options = {"swap": swap, "dimension": int(dimension.group(1)) if dimension else 3}
-    return [Probe(str(path), "citygml", "objects", key, 1, size, None, low, high, found, options=options)]
+    count = _count(path) if size <= _COUNTED else None
+    return [Probe(str(path), "citygml", "objects", key, 1, size, count, low, high, found, options=options)]
 
 
 def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob | SourceRef | Rejected]:
@@ -90,6 +96,14 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
 def open(ref: SourceRef) -> NoReturn:  # noqa: A001
     """Raises SourceError: objects are in the store, there is nothing to open."""
     raise SourceError("citygml.not-bulk", file=ref.key)
+
+
+def _count(path: Path) -> int | None:
+    """Features of known types, by their tags: as many as there are objects in a sound file."""
+    try:
+        return len(_FEATURE.findall(path.read_bytes())) or None
+    except OSError:
+        return None
 
 
 def _corner(text: str) -> tuple[float, float, float] | None:
