@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from importers import ImportContext, Probe
+from importers.beside import inside
 from importers.city import CLASSES, finished
 from importers.citygml.document import extent, head
 from importers.citygml.features import Reader
@@ -34,6 +35,7 @@ _COUNTED = 32 << 20
 _FEATURE = re.compile(
     rb"<(?:[\w.-]+:)?(" + "|".join(sorted(CLASSES.keys() - {"WaterSurface"})).encode() + rb")(?=[\s>/])"
 )
+_LIBRARY = re.compile(rb"libraryObject>([^<]{1,1000})<")
 _NUMBERS = r"\s*([-+\d.eE\s]+?)\s*<"
 
 
@@ -66,8 +68,10 @@ def probe(path: Path, key: str = "") -> list[Probe]:
     if swap:
         low, high = (low[1], low[0], low[2]), (high[1], high[0], high[2])
     found = FoundCrs(crs_text(name.group(1)) if name else None, where=key)
-    options = {"swap": swap, "dimension": int(dimension.group(1)) if dimension else 3}
-    count = _count(path) if size <= _COUNTED else None
+    options: dict[str, Any] = {"swap": swap, "dimension": int(dimension.group(1)) if dimension else 3}
+    count, owned = _counted(path) if size <= _COUNTED else (None, [])
+    if owned:
+        options["owned"] = owned
     return [Probe(str(path), "citygml", "objects", key, 1, size, count, low, high, found, options=options)]
 
 
@@ -98,12 +102,14 @@ def open(ref: SourceRef) -> NoReturn:  # noqa: A001
     raise SourceError("citygml.not-bulk", file=ref.key)
 
 
-def _count(path: Path) -> int | None:
-    """Features of known types, by their tags: as many as there are objects in a sound file."""
+def _counted(path: Path) -> tuple[int | None, list[str]]:
+    """Features of known types, by their tags: as many as there are objects in a sound file; and the files that it places as models."""
     try:
-        return len(_FEATURE.findall(path.read_bytes())) or None
+        data = path.read_bytes()
     except OSError:
-        return None
+        return None, []
+    names = {name.decode("utf-8", "replace").strip() for name in _LIBRARY.findall(data)}
+    return len(_FEATURE.findall(data)) or None, sorted(name for name in names if inside(path.parent, name))
 
 
 def _corner(text: str) -> tuple[float, float, float] | None:

@@ -13,6 +13,7 @@ from pyproj import Transformer
 
 from importers import ImportContext, importer
 from importers.plan import place_of
+from importers.walk import probe as walk
 from tests.importers.citygml.samples import house, imported, model
 from tim.errors import is_warning
 from tim.model import Blob, ObjectRecord, Rejected
@@ -177,6 +178,15 @@ def test_a_library_object_beside_the_file(tmp_path: Path) -> None:
     assert (shown.role, shown.format) == ("model", "glb")
     assert shown.properties["scale"] == [2, 3, 1.5]
     assert shown.content == objects["b"].representations[0].content
+
+
+def test_library_objects_are_no_deliveries_of_their_own(tmp_path: Path) -> None:
+    """In a folder, the models that a town places are left to it; another model stays a delivery."""
+    (tmp_path / "models").mkdir()
+    for name in ("tree", "spare"):
+        (tmp_path / "models" / f"{name}.glb").write_bytes(tiny_glb())
+    (tmp_path / "town.gml").write_text(model(tree("a", LIBRARY), tree("b", LIBRARY.replace("models", "../models"))))
+    assert [p.key for p in walk(tmp_path).probes] == ["models/spare.glb", "town.gml"]
 
 
 @pytest.mark.parametrize(
