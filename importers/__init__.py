@@ -56,6 +56,7 @@ class Probe:
     """What will be quarantined or deserves a warning; a probe with ``fatal`` problems cannot be read."""
     fatal: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the format. ``owned``: relative paths of files beside it that are parts of it and no deliveries of their own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -31,20 +32,27 @@ class Images:
 
         Raises SourceError: ``city.image-outside``, ``city.image-missing``, ``city.image-unreadable``.
         """
+        return self._once(name, lambda: self._read(name))
+
+    def put(self, name: str, data: bytes) -> tuple[str, str]:
+        """The same of an image that is in the source itself, by a name of its own. Raises SourceError ``city.image-unreadable``."""
+        return self._once(name, lambda: self._take_in(data, name))
+
+    def take(self) -> list[Blob]:
+        """The blobs read since the last call."""
+        out, self.blobs = self.blobs, []
+        return out
+
+    def _once(self, name: str, read: Callable[[], tuple[str, str]]) -> tuple[str, str]:
         if name not in self._known:
             try:
-                self._known[name] = self._read(name)
+                self._known[name] = read()
             except SourceError as error:
                 self._known[name] = error
         known = self._known[name]
         if isinstance(known, SourceError):
             raise known
         return known
-
-    def take(self) -> list[Blob]:
-        """The blobs read since the last call."""
-        out, self.blobs = self.blobs, []
-        return out
 
     def _read(self, name: str) -> tuple[str, str]:
         path = inside(self.folder, name)
@@ -56,6 +64,9 @@ class Images:
             data = path.read_bytes()
         except OSError as error:
             raise SourceError("city.image-missing", image=name, reason=error.strerror or "") from None
+        return self._take_in(data, name)
+
+    def _take_in(self, data: bytes, name: str) -> tuple[str, str]:
         data, mime = _sniffed(data, name)
         blob = Blob(data)
         if blob.content not in self._given:

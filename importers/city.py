@@ -65,8 +65,8 @@ class Draft:
     """For messages: source and record."""
     shapes: dict[tuple[str, str], list[shape.Patch]] = field(default_factory=dict)
     """By role and level of detail."""
-    properties: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
-    """Of the representations, by the same."""
+    surfaces: dict[tuple[str, str], list[Mapping[str, Any]]] = field(default_factory=dict)
+    """What its semantic surfaces say (``type``, ``id``, attributes), by the same; kept where any says more than its type."""
     models: list[Representation] = field(default_factory=list)
     """Placed models, whose blobs are given apart."""
     points: list[F64] = field(default_factory=list)
@@ -77,8 +77,12 @@ class Draft:
 
 def patches_of(draft: Draft, lod: str, flat: bool = False) -> list[shape.Patch]:
     """The list to which surfaces of a level of detail are added; level 0 is a footprint by definition."""
-    role = "footprint" if flat or lod.split(".")[0] == "0" else "body"
-    return draft.shapes.setdefault((role, lod), [])
+    return draft.shapes.setdefault(_level(lod, flat), [])
+
+
+def say_surfaces(draft: Draft, lod: str, surfaces: Iterable[Mapping[str, Any]]) -> None:
+    """Add what the semantic surfaces of a level of detail say."""
+    draft.surfaces.setdefault(_level(lod, False), []).extend(surfaces)
 
 
 def finished(items: Iterable[Draft | Blob | Rejected], place: Place) -> Iterator[ObjectRecord | Blob | Rejected]:
@@ -145,6 +149,23 @@ class Models:
             self._built[key, base.tobytes()] = content
         if not content:
             return None, []
+        return self._placed(shape.FORMAT, content, lod, matrix, point, turn, scale), blobs
+
+    def put_glb(self, content: str, lod: str, matrix: F64, point: F64) -> Representation | None:
+        """The representation of a glb placed in the same way; ``None`` where the matrix does more than turn about the vertical and scale."""
+        turn, scale = _upright(matrix[:3, :3])
+        return self._placed("glb", content, lod, matrix, point, turn, scale) if scale else None
+
+    def _placed(
+        self,
+        form: str,
+        content: str,
+        lod: str,
+        matrix: F64,
+        point: F64,
+        turn: float,
+        scale: tuple[float, float, float] | None,
+    ) -> Representation:
         at = self.place.to_geographic(point[None])[0]
         east, north, up = matrix[:3, 3]
         origin = self._offset(at, point, float(east), float(north), float(up))
@@ -154,7 +175,7 @@ class Models:
             properties["heading"] = heading
         if scale and scale != (1.0, 1.0, 1.0):
             properties["scale"] = list(scale)
-        return Representation("model", lod, shape.FORMAT, content, properties), blobs
+        return Representation("model", lod, form, content, properties)
 
     def _offset(self, at: F64, point: F64, east: float, north: float, up: float) -> F64:
         """Longitude, latitude, height of a point some metres of the source's own grid away from another."""
@@ -193,6 +214,10 @@ def _moved(patch: shape.Patch, linear: F64) -> shape.Patch:
     return replace(patch, positions=patch.positions @ linear.T)
 
 
+def _level(lod: str, flat: bool) -> tuple[str, str]:
+    return "footprint" if flat or lod.split(".")[0] == "0" else "body", lod
+
+
 def _first(blob: Blob, given: set[str]) -> bool:
     """Whether it was not given before; it is from now on."""
     known = len(given)
@@ -216,7 +241,8 @@ def _build(drafts: list[Draft], place: Place, given: set[str]) -> Iterator[Objec
             blob = Blob(result.blob)
             if _first(blob, given):
                 yield blob
-            properties = draft.properties.get((role, lod), {})
+            said = draft.surfaces.get((role, lod), [])
+            properties = {"surfaces": said} if any(len(one) > 1 for one in said) else {}
             representations.append(Representation(role, lod, shape.FORMAT, blob.content, properties))
             box = _union(box, result.box)
         try:

@@ -50,7 +50,8 @@ def probe(path: Path, key: str = "") -> Inventory:
         Rejected(example, "import.unknown-type", {"suffix": suffix or "-", "count": count, "example": example})
         for suffix, (count, example) in sorted(walk.unknown.items())
     ]
-    return Inventory(tuple(walk.probes), tuple(walk.rejected + unknown))
+    owned = {os.path.normpath(Path(p.uri).parent / name) for p in walk.probes for name in p.options.get("owned", ())}
+    return Inventory(tuple(p for p in walk.probes if p.uri not in owned), tuple(walk.rejected + unknown))
 
 
 @dataclass(slots=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from importers import ImportContext, Probe
-from importers.city import finished
+from importers.beside import inside
+from importers.city import CLASSES, finished
 from importers.citygml.document import extent, head
 from importers.citygml.features import Reader
 from importers.crsname import crs_text, swapped_axes
@@ -29,6 +30,12 @@ SUFFIXES = (".gml", ".xml", ".citygml")
 FOLDERS = False
 
 
+_COUNTED = 32 << 20
+"""Bytes of a file that is read for its number of objects; of a larger one it is not known beforehand."""
+_FEATURE = re.compile(
+    rb"<(?:[\w.-]+:)?(" + "|".join(sorted(CLASSES.keys() - {"WaterSurface"})).encode() + rb")(?=[\s>/])"
+)
+_LIBRARY = re.compile(rb"libraryObject>([^<]{1,1000})<")
 _NUMBERS = r"\s*([-+\d.eE\s]+?)\s*<"
 
 
@@ -61,8 +68,11 @@ def probe(path: Path, key: str = "") -> list[Probe]:
     if swap:
         low, high = (low[1], low[0], low[2]), (high[1], high[0], high[2])
     found = FoundCrs(crs_text(name.group(1)) if name else None, where=key)
-    options = {"swap": swap, "dimension": int(dimension.group(1)) if dimension else 3}
-    return [Probe(str(path), "citygml", "objects", key, 1, size, None, low, high, found, options=options)]
+    options: dict[str, Any] = {"swap": swap, "dimension": int(dimension.group(1)) if dimension else 3}
+    count, owned = _counted(path) if size <= _COUNTED else (None, [])
+    if owned:
+        options["owned"] = owned
+    return [Probe(str(path), "citygml", "objects", key, 1, size, count, low, high, found, options=options)]
 
 
 def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob | SourceRef | Rejected]:
@@ -90,6 +100,16 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
 def open(ref: SourceRef) -> NoReturn:  # noqa: A001
     """Raises SourceError: objects are in the store, there is nothing to open."""
     raise SourceError("citygml.not-bulk", file=ref.key)
+
+
+def _counted(path: Path) -> tuple[int | None, list[str]]:
+    """Features of known types, by their tags: as many as there are objects in a sound file; and the files that it places as models."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None, []
+    names = {name.decode("utf-8", "replace").strip() for name in _LIBRARY.findall(data)}
+    return len(_FEATURE.findall(data)) or None, sorted(name for name in names if inside(path.parent, name))
 
 
 def _corner(text: str) -> tuple[float, float, float] | None:

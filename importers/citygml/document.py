@@ -30,6 +30,10 @@ _MEMBERS = {
 }
 _CODELIST = re.compile(r"(?:\.\./){0,5}codelists/[^/\\:]+\.xml")
 _SAFE = {"resolve_entities": False, "no_network": True, "huge_tree": False, "load_dtd": False}
+_SHARED = re.compile(r"Surface|Polygon|Solid|Point|Curve|Line|Ring|Triangle|Geometry|T(?:in|IN)$|Door$|Window$")
+"""Elements that other members may refer to for what they draw."""
+_VERSIONS = {"Version", "VersionTransition", "Transaction"}
+_VERSIONED = {"versionMember", "from", "to", "transaction", "oldFeature", "newFeature"}
 HREF = "{http://www.w3.org/1999/xlink}href"
 
 
@@ -95,6 +99,8 @@ class References:
     """Surfaces of other features."""
     replaced: dict[str, list[str]] = field(default_factory=dict)
     """By new feature: the old ones."""
+    versions: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    """By feature: the tags of the versions it is a member of, and what the transitions say that made or ended it."""
 
 
 def members(path: Path) -> Iterator[Element]:
@@ -112,6 +118,17 @@ def members(path: Path) -> Iterator[Element]:
                 del root[0]
 
 
+def features(holder: Element) -> Iterator[Element]:
+    """The features in a member, those included that stand in a version or a transition instead of being linked from there."""
+    for element in holder.iterchildren(etree.Element):
+        if local(element) not in _VERSIONS:
+            yield element
+            continue
+        for prop in element.iterchildren(etree.Element):
+            if local(prop) in _VERSIONED:
+                yield from features(prop)
+
+
 def references(path: Path) -> References:
     """The first reading. A file that breaks gives what stands before."""
     out, foreign = References(), set[str]()
@@ -127,19 +144,15 @@ def references(path: Path) -> References:
                         _texture(element, out)
                     case "X3DMaterial":
                         _color(element, out)
-                    case "Transaction":
-                        ends = {local(child): (child.get(HREF) or "")[1:] for child in element}
-                        if ends.get("oldFeature") and ends.get("newFeature"):
-                            out.replaced.setdefault(ends["newFeature"], []).append(ends["oldFeature"])
+                    case "Version":
+                        _version(element, out)
+                    case "VersionTransition":
+                        _transition(element, out)
             if len(foreign) < _KEPT:
                 foreign |= hrefs - ids
         if foreign:
             for member in members(path):
-                for element in member.iter(etree.Element):
-                    if gml_id(element) in foreign and re.search(
-                        "Surface|Polygon|Solid|Point|Curve|Ring|Triangle", local(element)
-                    ):
-                        out.elements[gml_id(element)] = deepcopy(element)
+                _keep(member, foreign, out)
     except etree.XMLSyntaxError:
         pass  # the second reading says so
     return out
@@ -162,6 +175,49 @@ def codelist(folder: Path, name: str) -> dict[str, str]:
         if code and text:
             out[code.strip()] = text.strip()
     return out
+
+
+def _keep(member: Element, foreign: set[str], out: References) -> None:
+    """What others draw of a member, and what that refers to in turn."""
+    own = {gml_id(element): element for element in member.iter(etree.Element)}
+    waiting = [name for name in own if name in foreign]
+    while waiting:
+        name = waiting.pop()
+        element = own.get(name)
+        if name in out.elements or element is None or not _SHARED.search(local(element)):
+            continue
+        out.elements[name] = deepcopy(element)
+        links = (inner.get(HREF) or "" for inner in element.iter(etree.Element))
+        waiting += [link[1:] for link in links if link.startswith("#")]
+
+
+def _version(element: Element, out: References) -> None:
+    tags = [text for tag in element.iterfind("{*}tag") if (text := (tag.text or "").strip())]
+    for member in element.iterfind("{*}versionMember"):
+        said = out.versions.setdefault(_end(member), {})
+        said.setdefault("version", []).extend(tags or [gml_id(element)])
+
+
+def _transition(element: Element, out: References) -> None:
+    """Both the feature that a transaction ends and the one it makes are told why."""
+    said = {name: text for name in ("reason", "type") if (text := (element.findtext(f"{{*}}{name}") or "").strip())}
+    said |= {name: end for name in ("from", "to") if (end := _end(element.find(f"{{*}}{name}")))}
+    for transaction in element.iter("{*}Transaction"):
+        old, new = (_end(transaction.find(f"{{*}}{name}")) for name in ("oldFeature", "newFeature"))
+        if old and new:
+            out.replaced.setdefault(new, []).append(old)
+        kind = (transaction.findtext("{*}type") or "").strip()
+        for feature in filter(None, (old, new)):
+            told = out.versions.setdefault(feature, {}).setdefault("versionTransition", [])
+            told.append({"transaction": kind, **said} if kind else said)
+
+
+def _end(prop: Element | None) -> str:
+    """The id that a property leads to, by a link or because it holds the feature; empty for none."""
+    if prop is None:
+        return ""
+    href = prop.get(HREF) or ""
+    return href[1:] if href.startswith("#") else next(map(gml_id, prop.iterchildren(etree.Element)), "")
 
 
 def _texture(element: Element, out: References) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from importers import ImportContext
 from importers.beside import Images
-from importers.city import CLASSES, Draft, Models, moment, patches_of
+from importers.city import CLASSES, Draft, Models, moment, patches_of, say_surfaces
 from importers.cityjson.document import Document
 from tim import shape
 from tim.errors import PlaceError, SourceError
@@ -102,11 +102,8 @@ class Reader:
         else:
             lod = _text(geometry.get("lod"))
             patches, details = look.patches(geometry, look.document.vertices, look.swap)
-            into = patches_of(draft, lod)
-            if details:
-                role = next(key for key, value in draft.shapes.items() if value is into)
-                draft.properties[role] = {"surfaces": details}
-            into += patches
+            say_surfaces(draft, lod, details)
+            patches_of(draft, lod).extend(patches)
 
     def instance(self, draft: Draft, geometry: Mapping[str, Any], look: _Look) -> Iterator[Blob | Rejected]:
         """Add a placed template to a draft. Raises Broken, PlaceError."""
@@ -157,7 +154,7 @@ class _Look:
     def patches(
         self, geometry: Mapping[str, Any], vertices: F64, swap: bool
     ) -> tuple[list[shape.Patch], list[dict[str, Any]]]:
-        """The surfaces of a geometry, and what its semantic surfaces say beyond their type. Raises Broken."""
+        """The surfaces of a geometry, and what its semantic surfaces say. Raises Broken."""
         depth = _DEPTH.get(str(geometry.get("type")))
         if depth is None:
             raise Broken(f"type {str(geometry.get('type'))[:40]}")
@@ -174,7 +171,7 @@ class _Look:
             material, uv = self._texture(_at(textures.get("values"), path), rings)
             out.append(shape.Polygon(corners, _text(label), material or self._material(number), uv))
         details = [{k: v for k, v in one.items() if k not in ("children", "parent")} for one in named]
-        return out, details if any(len(one) > 1 for one in details) else []
+        return out, details
 
     def _texture(
         self, values: object, rings: Sequence[Sequence[int]]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from importers import ImportContext, Probe
-from importers.glb.model import LARGEST, MAGIC, Model, examine, needed
 from importers.glb.place import planned_model, scheme
+from importers.gltf import LARGEST, MAGIC, Model, examine, needed
 from importers.standing import standing
 from tim.errors import SourceError
 from tim.model import Blob, ObjectRecord, Rejected

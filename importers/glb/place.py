@@ -10,7 +10,7 @@ from uuid import UUID
 
 import numpy as np
 
-from importers.glb.model import Model, examine
+from importers.gltf import Model, examine
 from tim.errors import SourceError
 from tim.geometry import F64
 from tim.model import Blob, ObjectRecord, Representation, Stage, derived_id

@@ -1,4 +1,4 @@
-"""IFC models (2x3, 4, 4.3; ``.ifc``): products, storeys, spaces and sites as objects with their relations and property sets.
+"""IFC models (2x3, 4, 4.3; ``.ifc``, ``.ifczip``): products, storeys, spaces and sites as objects with their relations and property sets.
 
 Probing reads a header and single instances as text; reading needs ifcopenshell (the extra ``bim``) and runs it in a process of its own.
 Settings: ``heading``, ``scale`` (of a model in a local frame), ``scenario``, ``stage``, ``width`` (metres, of what is only a line),
@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 
 from importers import ImportContext, Probe
+from importers.beside import Images
 from importers.ifc.child import read_apart, records
 from importers.ifc.classes import class_of
 from importers.ifc.georeference import Georeference, georeference
 from importers.ifc.model import Mesh, Product, Summary
+from importers.ifc.packed import unpacked
 from importers.ifc.step import MAGIC, StepFile
+from importers.ifc.texture import Texture
 from importers.solids import tube
 from importers.standing import Standing, standing
-from tim.errors import PlaceError, SourceError, UsageError
-from tim.geometry import F64, U32
+from tim.errors import CorruptSource, PlaceError, SourceError, UsageError
+from tim.geometry import F64, I32, U32
 from tim.model import Blob, ObjectRecord, Rejected, Relation, Representation, Stage
 from tim.place import Box3, Place
 from tim.place.resolve import FoundCrs
@@ -33,7 +36,7 @@ from tim.sources import GridSource, MeshTree, PointSource, SourceRef, VolumeSour
 
 __all__ = ["open", "probe", "read"]
 
-SUFFIXES = (".ifc",)
+SUFFIXES = (".ifc", ".ifczip", ".ifcxml")
 FOLDERS = False
 
 
@@ -49,20 +52,15 @@ _LARGEST = 1e8
 def probe(path: Path, key: str = "") -> list[Probe]:
     """One model; empty for files of other names. What cannot be read is ``fatal``."""
     path = Path(path)
-    if path.suffix.lower() != ".ifc" or not path.is_file():
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return []
     key = key or path.name
     size = path.stat().st_size
     try:
-        with path.open("rb") as stream:
-            if MAGIC not in stream.read(256):
-                return [_refused(path, key, size, "ifc.not-ifc")]
-        with StepFile(path) as file:
-            if not file.schema.upper().startswith("IFC"):
-                return [_refused(path, key, size, "ifc.not-ifc")]
-            if not file.complete:
-                return [_refused(path, key, size, "ifc.cut-off")]
-            found, schema = georeference(file), file.schema
+        with unpacked(path) as plain:
+            found, schema = _looked_at(plain)
+    except CorruptSource as error:
+        return [_refused(path, key, size, error.code, **error.fields)]
     except OSError as error:
         return [_refused(path, key, size, "ifc.unreadable", reason=error.strerror or str(error))]
     corners = found.to_native(np.array([found.low, found.high]), found.crs or "", 1.0)
@@ -87,7 +85,8 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
             if find_spec("ifcopenshell") is None:
                 raise SourceError("ifc.needs-extra")
             print_ = fingerprint(path)
-            read_apart(path, out, _positive(context.settings, "timeout", _TIMEOUT))
+            with unpacked(path) as plain:
+                read_apart(plain, out, _positive(context.settings, "timeout", _TIMEOUT))
         except OSError as error:
             yield Rejected(probe.key, "ifc.unreadable", {"file": probe.key, "reason": error.strerror or str(error)})
             return
@@ -102,6 +101,9 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         for batch in _batches(product for product in stream if isinstance(product, Product)):
             yield from model.take(batch)
         yield from model.rest()
+        if summary.textures > len(model.textures):
+            count = summary.textures - len(model.textures)
+            yield Rejected(probe.key, "ifc.textures-left-out", {"file": probe.key, "count": count})
     if not model.count:
         yield Rejected(probe.key, "ifc.no-products", {"file": probe.key})
         return
@@ -119,6 +121,19 @@ def open(ref: SourceRef) -> PointSource | MeshTree | GridSource | VolumeSource: 
     raise SourceError("ifc.no-bulk", file=ref.key)
 
 
+def _looked_at(path: Path) -> tuple[Georeference, str]:
+    """Where an exchange file lies, and its schema. Raises OSError, CorruptSource."""
+    with path.open("rb") as stream:
+        if MAGIC not in stream.read(256):
+            raise CorruptSource("ifc.not-ifc")
+    with StepFile(path) as file:
+        if not file.schema.upper().startswith("IFC"):
+            raise CorruptSource("ifc.not-ifc")
+        if not file.complete:
+            raise CorruptSource("ifc.cut-off")
+        return georeference(file), file.schema
+
+
 class _Model:
     """Products on their way to objects."""
 
@@ -133,6 +148,10 @@ class _Model:
         self._boxes: dict[str, Box3] = {}
         self._given: set[str] = set()
         self._refusal: PlaceError | None = None
+        self._images = Images(Path(probe.uri).parent)
+        self._lost: dict[str, SourceError] = {}
+        self.textures: set[int] = set()
+        """Instances of textures that were used or named as lost."""
         self.count = 0
         self.box: Box3 | None = None
 
@@ -143,7 +162,12 @@ class _Model:
             self._above[product.guid] = product.parent or product.container
         drawn = [product for product in batch if product.mesh is not None]
         self._without += [product for product in batch if product.mesh is None]
-        for product, built in zip(drawn, self._build([list(self._patches(p)) for p in drawn]), strict=True):
+        shapes = self._build([list(self._patches(p)) for p in drawn])
+        yield from self._images.take()
+        for image, error in self._lost.items():
+            yield Rejected(f"{self._key}#{image}", error.code, error.fields)
+        self._lost.clear()
+        for product, built in zip(drawn, shapes, strict=True):
             for code, fields in built.problems:
                 yield Rejected(f"{self._key}#{product.guid}", code, {"object": product.guid, **fields})
             if not built.blob:
@@ -212,11 +236,40 @@ class _Model:
                     yield Triangles(self._native(line.positions), line.triangles, semantic)
             return
         native = self._native(mesh.positions)
-        for number in np.unique(mesh.materials).tolist():
-            chosen = mesh.triangles[mesh.materials == number]
-            used, triangles = np.unique(chosen, return_inverse=True)
+        skins = self._skins(mesh)
+        for number, skin in np.unique(np.column_stack([mesh.materials, skins]), axis=0).tolist():
+            chosen = (mesh.materials == number) & (skins == skin)
             look = Material(mesh.colors[number]) if 0 <= number < len(mesh.colors) else default
+            if skin >= 0:
+                alpha = 1.0 if look is None else look.color[3]
+                image, mime = self._image(mesh.images[skin])
+                look = Material((1.0, 1.0, 1.0, alpha), image, mime, mesh.images[skin].repeat)
+                corners = mesh.triangles[chosen].reshape(-1)
+                apart = np.arange(len(corners), dtype=np.uint32).reshape(-1, 3)
+                yield Triangles(native[corners], apart, semantic, look, mesh.uv[chosen].reshape(-1, 2))
+                continue
+            used, triangles = np.unique(mesh.triangles[chosen], return_inverse=True)
             yield Triangles(native[used], triangles.reshape(-1, 3).astype(np.uint32), semantic, look)
+
+    def _skins(self, mesh: Mesh) -> I32:
+        """int32[m]: the image of each triangle, negative for none and for one that cannot be used."""
+        if not mesh.images:
+            return np.full(len(mesh.triangles), -1, np.int32)
+        usable = []
+        for number, texture in enumerate(mesh.images):
+            self.textures.add(texture.number)
+            try:
+                self._image(texture)
+                usable.append(number)
+            except SourceError as error:
+                self._lost[texture.name or f"#{texture.number}"] = error
+        return np.where(np.isin(mesh.skins, usable), mesh.skins, -1).astype(np.int32)
+
+    def _image(self, texture: Texture) -> tuple[str, str]:
+        """Content hash and MIME type. Raises SourceError."""
+        if texture.data:
+            return self._images.put(f"#{texture.number}", texture.data)
+        return self._images.get(texture.name)
 
     def _native(self, xyz: F64) -> F64:
         place: Place = self._context.place
@@ -243,8 +296,6 @@ def _remarks(summary: Summary, key: str) -> Iterator[Rejected]:
     if summary.helpers:
         counted = ", ".join(f"{name} {count}" for name, count in sorted(summary.helpers.items()))
         yield Rejected(key, "ifc.helpers-left-out", {"file": key, "types": counted})
-    if summary.textures:
-        yield Rejected(key, "ifc.textures-left-out", {"file": key, "count": summary.textures})
     if summary.without_id:
         yield Rejected(key, "ifc.no-id", {"file": key, "count": summary.without_id})
     for guid in summary.twice:

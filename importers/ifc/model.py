@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from importers.ifc.classes import is_helper
-from tim.geometry import F64, I32, U32
+from importers.ifc.texture import Texture, textured
+from tim.geometry import F32, F64, I32, U32
 
 Color = tuple[float, float, float, float]
 
@@ -34,6 +35,11 @@ class Mesh:
     colors: tuple[Color, ...]
     lines: U32
     """uint32[k, 2]; only where there are no triangles."""
+    images: tuple[Texture, ...] = ()
+    skins: I32 = field(default_factory=lambda: np.empty(0, np.int32))
+    """int32[m]: into :attr:`images`, negative for none; empty where there are none."""
+    uv: F32 = field(default_factory=lambda: np.empty((0, 3, 2), np.float32))
+    """float32[m, 3, 2] of the corners, v down; empty where there are no images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,15 @@ def _mesh(product: Any, geometry: Any) -> Mesh:
     colors = tuple(_color(style) for style in geometry.materials)
     if not colors and (indexed := _indexed_colors(product, len(triangles))) is not None:
         materials, colors = indexed
-    return Mesh(positions, triangles, materials, colors, np.empty((0, 2), np.uint32))
+    mesh = Mesh(positions, triangles, materials, colors, np.empty((0, 2), np.uint32))
+    items = np.frombuffer(geometry.item_ids_buffer, np.int32)
+    if len(items) != len(triangles):
+        return mesh
+    try:
+        images, skins, uv = textured(product, items, positions[triangles])
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return mesh  # entities that are not as their schema says cost the images, not the model
+    return replace(mesh, images=images, skins=skins, uv=uv) if images else mesh
 
 
 def _color(style: Any) -> Color:

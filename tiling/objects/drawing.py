@@ -75,18 +75,22 @@ class Reader:
 def shown(
     representations: Sequence[Representation], lod: str = ""
 ) -> tuple[list[Representation], list[Representation]]:
-    """The body and the models to draw: the body of this level of detail, otherwise of the highest; without either, the footprint."""
+    """The body and the models to draw: of this level of detail, otherwise of the highest; without either, the footprint.
+
+    What says no level of detail is drawn with any: a model that was placed beside a body.
+    """
     if len(representations) == 1 and representations[0].format == FORMAT and representations[0].role == "body":
         return [representations[0]], []  # nearly all objects of nearly all datasets
     models = [r for r in representations if r.role == "model" and "at" in r.properties]
-    for role in ("body", "footprint"):
-        shapes = [r for r in representations if r.role == role and r.format == FORMAT]
-        if shapes:
-            best = _best(tuple(r.lod for r in shapes), lod)
-            return [r for r in shapes if r.lod == best], models
-        if models:
-            break
-    return [], models
+    bodies = [r for r in representations if r.role == "body" and r.format == FORMAT]
+    if not bodies and not models:
+        bodies = [r for r in representations if r.role == "footprint" and r.format == FORMAT]
+    if not bodies and not models:
+        return [], []
+    best = _best(tuple(r.lod for r in (*bodies, *models)), lod)
+    if not any(r.lod == best for r in models) and bodies:
+        return [r for r in bodies if r.lod == best], [r for r in models if not r.lod]
+    return [r for r in bodies if r.lod in (best, "")], [r for r in models if r.lod in (best, "")]
 
 
 def columns_of(store: ObjectStore, dataset: str, objects: ObjectsRef, names: Sequence[str]) -> list[Column]:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from lxml import etree
 
+from importers import citygml, importer
 from tests.importers.citygml.samples import house, imported, model, square
 from tim.errors import is_warning
 from tim.model import Blob, ObjectRecord, Rejected, derived_id
 from tim.place.resolve import PlaceOptions
 from tim.shape import decode
+from tim.sources import SourceRef
 
 REAL = (
     "citygml3/BuildingUnits_Storeys_xlink.gml", "citygml3/Building_LOD1-EPSG25832.gml", "citygml3/Building_LOD2-EPSG25832.gml",
@@ -45,6 +47,8 @@ def test_every_top_level_feature_of_real_files(real_data: Path, name: str) -> No
     expected = set(tree.xpath("/*/*[local-name()='cityObjectMember']/*/@*[local-name()='id']"))
     tops = {o.source_key for o in _objects(items) if not any(r.kind == "partOf" for r in o.relations)}
     assert tops == expected
+    (probe,) = importer("citygml").probe(path, path.name)
+    assert probe.count == len(_objects(items))
     assert not [code for code in _codes(items) if not is_warning(code) and not code.startswith("shape.")]
 
 
@@ -76,6 +80,132 @@ def test_a_version_replaces_another(real_data: Path) -> None:
     old = next(o for o in _objects(items) if o.source_key == "BU_69381AL49_2000-01-01")
     zero = derived_id(UUID(int=0), "town", old.source_key)
     assert [r.target for r in new.relations if r.kind == "replaces"] == [zero]
+
+
+def test_versions_and_transitions_are_told(real_data: Path) -> None:
+    """By the features they name; what the document says of each is read with XPath."""
+    path = real_data / "city/citygml3/historicalSuccession_CityGML_3.0_LOD2_Versioning.gml"
+    tree = etree.parse(str(path))
+    by_key = {o.source_key: o for o in _objects(imported(path))}
+    tags = {
+        href[1:]: version.findtext("{*}tag")
+        for version in tree.iter("{*}Version")
+        for href in version.xpath("*[local-name()='versionMember']/@*[local-name()='href']")
+    }
+    assert {key: o.attributes["version"] for key, o in by_key.items() if "version" in o.attributes} == {
+        key: [tag] for key, tag in tags.items()
+    }
+    reason = next(tree.iter("{*}reason")).text
+    ways = {key: o.attributes["versionTransition"] for key, o in by_key.items() if "versionTransition" in o.attributes}
+    assert {key: [one["transaction"] for one in told] for key, told in ways.items()} == {
+        "BU_69381AL47_2000-01-01": ["delete"], "BU_69381AL49_2000-01-01": ["replace"],
+        "BU_69381AL49_2015-01-01": ["replace"], "BU_69381AL50_2015-01-01": ["insert"],
+    }  # fmt: skip
+    assert {one["reason"] for told in ways.values() for one in told} == {reason}
+
+
+def test_features_that_stand_in_versions_are_imported(tmp_path: Path) -> None:
+    """They may be held by a version or a transaction instead of being linked."""
+    old, new, plain = (
+        house(name, lon).removeprefix("<cityObjectMember>").removesuffix("</cityObjectMember>")
+        for name, lon in (("old", 0.0), ("new", 0.001), ("plain", 0.002))
+    )
+    version = f'<versionMember><Version gml:id="v1"><versionMember>{old}</versionMember></Version></versionMember>'
+    transition = (
+        "<versionTransitionMember><VersionTransition><reason>built anew</reason><transaction><Transaction>"
+        f'<type>replace</type><oldFeature xlink:href="#old"/><newFeature>{new}</newFeature></Transaction></transaction>'
+        "</VersionTransition></versionTransitionMember>"
+    )
+    path = tmp_path / "a.gml"
+    path.write_text(model(version, transition, f"<cityObjectMember>{plain}</cityObjectMember>"))
+    items = imported(path)
+    by_key = {o.source_key: o for o in _objects(items)}
+    assert set(by_key) == {"old", "new", "plain"}
+    assert _codes(items) == []
+    assert by_key["old"].attributes["version"] == ["v1"]
+    assert by_key["new"].attributes["versionTransition"] == [{"transaction": "replace", "reason": "built anew"}]
+    assert [r.target for r in by_key["new"].relations] == [derived_id(UUID(int=0), "town", "old")]
+    assert all(o.representations for o in by_key.values())
+
+
+def test_what_boundary_surfaces_say(tmp_path: Path) -> None:
+    """In the form of CityJSON's semantic surfaces, with the geometry they have; without any, with the object."""
+    said = (
+        '<gml:name>North</gml:name><bldg:function>1000</bldg:function><gen:doubleAttribute xmlns:gen="g" name="slope">'
+        "<gen:value>30.5</gen:value></gen:doubleAttribute>"
+    )
+    bare = f"<bldg:boundedBy><bldg:WallSurface>{said}</bldg:WallSurface></bldg:boundedBy>"
+    text = house("a", extra=bare).replace('<bldg:RoofSurface gml:id="as">', f'<bldg:RoofSurface gml:id="as">{said}')
+    path = tmp_path / "a.gml"
+    path.write_text(model(text))
+    (one,) = _objects(imported(path))
+    attributes = {"name": "North", "function": 1000, "slope": 30.5}
+    (shown,) = one.representations
+    assert shown.properties == {"surfaces": [{"type": "RoofSurface", "id": "as", **attributes}]}
+    assert one.attributes["surfaces"] == [{"type": "WallSurface", **attributes}]
+    assert one.name == "House a"
+
+
+def test_a_surface_that_two_rooms_share_bounds_both(tmp_path: Path) -> None:
+    link = '<bldg:boundedBy xlink:href="#as"/>'
+    other = f'<cityObjectMember><bldg:Building gml:id="b">{link}</bldg:Building></cityObjectMember>'
+    path = tmp_path / "a.gml"
+    path.write_text(model(other, house("a")))
+    first, second = _objects(imported(path))
+    assert first.representations == second.representations != ()
+    chain = "".join(
+        house(f"c{i}", extra=link.replace("as", f"c{i + 1}s")).replace(
+            f'gml:id="c{i}s">', f'gml:id="c{i}s">{link.replace("as", f"c{i + 1}s")}'
+        )
+        for i in range(1200)
+    )
+    path.write_text(model(chain))
+    assert len(_objects(imported(path))) == 1200
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<gml:LineString><gml:posList>{}</gml:posList></gml:LineString>",
+        "<gml:Curve><gml:segments><gml:LineStringSegment><gml:posList>{}</gml:posList></gml:LineStringSegment></gml:segments></gml:Curve>",
+        "<gml:Curve><gml:segments><gml:ArcString><gml:posList>{}</gml:posList></gml:ArcString></gml:segments></gml:Curve>",
+        "<gml:MultiCurve><gml:curveMember><gml:LineString><gml:posList>{}</gml:posList></gml:LineString></gml:curveMember></gml:MultiCurve>",
+        "<gml:MultiPoint><gml:pointMember><gml:Point><gml:pos>{}</gml:pos></gml:Point></gml:pointMember></gml:MultiPoint>",
+        "<gml:GeometricComplex><gml:element><gml:LineString><gml:posList>{}</gml:posList></gml:LineString></gml:element></gml:GeometricComplex>",
+    ],
+)
+def test_lines_and_points_are_a_place(tmp_path: Path, line: str) -> None:
+    """The object is imported where they lie, counted, and a warning says that they are not drawn."""
+    points = "35.0 139.0 3" if "Point" in line else "35.0 139.0 3 35.0004 139.0001 4 35.0002 139.0003 5"
+    road = f'<cityObjectMember><Road gml:id="r"><lod1Geometry>{line.format(points)}</lod1Geometry></Road></cityObjectMember>'
+    path = tmp_path / "a.gml"
+    path.write_text(model(road))
+    items = imported(path)
+    (road_,) = _objects(items)
+    assert road_.representations == ()
+    assert set(road_.attributes) == {"type"}
+    high = (139.0, 35.0, 39.0) if "Point" in line else (139.0003, 35.0004, 41.0)
+    assert road_.box == pytest.approx((139.0, 35.0, 39.0, *high))
+    assert _codes(items) == ["citygml.lines"]
+    assert is_warning("citygml.lines")
+    assert next(item for item in items if isinstance(item, SourceRef)).count == 1
+
+
+def test_lines_of_no_numbers_reject_their_object(tmp_path: Path) -> None:
+    line = "<lod1Geometry><gml:LineString><gml:posList>35 x 3</gml:posList></gml:LineString></lod1Geometry>"
+    path = tmp_path / "a.gml"
+    path.write_text(model(f'<cityObjectMember><Road gml:id="r">{line}</Road></cityObjectMember>', house("h")))
+    items = imported(path)
+    assert [o.source_key for o in _objects(items)] == ["h"]
+    assert "city.nothing-left" in _codes(items)
+
+
+def test_large_files_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.gml"
+    path.write_text(model(house("a"), house("b", 0.001)))
+    assert importer("citygml").probe(path, "a")[0].count == 2
+    monkeypatch.setattr(citygml, "_COUNTED", path.stat().st_size - 1)
+    assert importer("citygml").probe(path, "a")[0].count is None
 
 
 def test_a_solid_that_refers_to_its_surfaces_draws_them_once(tmp_path: Path) -> None:

@@ -113,3 +113,35 @@ def test_bombs(tmp_path: Path):
     many = json.dumps(city(SURFACE)).replace('"attributes": {}', f'"attributes": {{{names}, "k0": 2}}')
     assert set(read(tmp_path, many)[0]) == {"building", "land"}
     assert time.monotonic() - began < 5
+
+
+def test_two_geometries_of_a_level_keep_what_their_surfaces_say(tmp_path: Path):
+    roof, wall = (
+        {**SURFACE, "semantics": {"surfaces": [{"type": kind, "id": kind[0]}], "values": [0]}}
+        for kind in ("RoofSurface", "WallSurface")
+    )
+    document = city(roof)
+    document["CityObjects"]["building"]["geometry"].append({**wall, "boundaries": [[[0, 1, 4]]]})
+    objects, _ = read(tmp_path, document)
+    (shown,) = objects["building"].representations
+    assert shown.properties == {"surfaces": [{"type": "RoofSurface", "id": "R"}, {"type": "WallSurface", "id": "W"}]}
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"type": "MultiPoint", "lod": "1", "boundaries": [1, 3]},
+        {"type": "MultiLineString", "lod": "1", "boundaries": [[1, 2, 3]]},
+    ],
+)
+def test_lines_and_points_are_a_place(tmp_path: Path, geometry: dict[str, Any]):
+    """The object is imported where they lie, and a warning says that they are not drawn."""
+    objects, rejected = read(tmp_path, city(geometry))
+    assert objects["building"].representations == ()
+    box, land = objects["building"].box, objects["land"].box
+    assert box is not None
+    assert land is not None
+    assert box[:2] == pytest.approx(land[:2], abs=1e-7)
+    assert box[4] > land[1] + 5e-5  # ten metres north
+    assert [item.code for item in rejected] == ["city.not-drawn"]
+    assert is_warning("city.not-drawn")

@@ -15,7 +15,7 @@ from pyproj import Geod
 
 from importers import glb
 from importers.glb import planned_model
-from importers.glb.model import EXTENSIONS, examine
+from importers.gltf import EXTENSIONS, examine
 from importers.plan import Options, make_plan
 from importers.run import run_import
 from importers.walk import probe as walk
@@ -191,7 +191,7 @@ def test_what_is_refused(code: str, data: bytes):
 
 
 def test_size_is_limited(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("importers.glb.model.LARGEST", 100)
+    monkeypatch.setattr("importers.gltf.LARGEST", 100)
     with pytest.raises(SourceError) as refused:
         planned_model(house(), "x.glb", AT, 0, 1, "", UID)
     assert refused.value.code == "glb.too-large"
