@@ -26,6 +26,7 @@ from tim.shape import STEP, Problem, Shapes, decode_many
 
 I64 = NDArray[np.int64]
 _U16 = 0xFFFF
+_ROUNDS = 8
 _MANTISSA = 23
 """Bits of a mantissa of the EXPONENTIAL filter, without its sign."""
 
@@ -306,13 +307,28 @@ def _joined(a: I64, b: I64) -> I64:
 
 
 def _distinct(vertex: I64, tag: I64) -> tuple[I64, I64]:
-    """For pairs of a vertex and a tag: where each distinct one comes first, in that order, and for each pair which distinct one it is."""
-    span = int(tag.max()) + 1
-    if span * (int(vertex.max()) + 1) >= 2**63:
-        tag = _ranks(tag)
-        span = int(tag.max()) + 1
-    _, first, inverse = np.unique(vertex * span + tag, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return first[order], rank[inverse]
+    """For pairs of a vertex and a tag: where each distinct one comes first, in that order, and for each pair which distinct one it is.
+
+    Each round finds, for every vertex, the pairs that are like its first one; few vertices have more than three tags, so this is twice as
+    fast as sorting.
+    """
+    first_of = np.arange(len(vertex))
+    first = np.empty(int(vertex.max()) + 1, np.int64)
+    left, v, t = first_of.copy(), vertex, tag
+    for _ in range(_ROUNDS):
+        first[v[::-1]] = left[::-1]  # of those written to one place the last stays
+        chosen = first[v]
+        same = tag[chosen] == t
+        first_of[left[same]] = chosen[same]
+        other = ~same
+        left, v, t = left[other], v[other], t[other]
+        if not len(left):
+            break
+    else:
+        pair = _joined(_ranks(v), _ranks(t))
+        _, place, which = np.unique(pair, return_index=True, return_inverse=True)
+        first_of[left] = left[place[which]]
+    firsts = np.flatnonzero(first_of == np.arange(len(first_of)))
+    rank = np.empty_like(first_of)
+    rank[firsts] = np.arange(len(firsts))
+    return firsts, rank[first_of]
