@@ -86,7 +86,8 @@ class Importer(Protocol):
     """What each module of :data:`FORMATS` has.
 
     It may have ``SUFFIXES`` as well, the lower-case suffixes of the files it knows, and ``FOLDERS = False`` where no folder is a delivery of
-    its: then a walk offers it nothing else, which saves opening files (:func:`offered`).
+    its: then a walk offers it nothing else, which saves opening files (:func:`offered`). It has ``LISTED`` where it cannot import what it
+    knows: the codes of the remark on it and of its refusal (:func:`listed_only`).
     """
 
     def probe(self, path: Path, key: str = "") -> list[Probe]:
@@ -118,6 +119,12 @@ def offered(format_name: str, path: Path, *, folder: bool) -> bool:
 def importer(format_name: str) -> Importer:
     """The importer of one format, loaded when asked for."""
     return cast("Importer", import_module(FORMATS[format_name]))
+
+
+def listed_only(format_name: str) -> tuple[str, str] | None:
+    """Of a format that is only listed: the codes of the remark on a delivery, and of its refusal; both have the field ``file``."""
+    codes: tuple[str, str] | None = getattr(importer(format_name), "LISTED", None)
+    return codes
 
 
 def settled(probe: Probe, settings: Mapping[str, Any]) -> Probe:

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
+from importers import listed_only
 from importers.done import Done, Stamps
 from importers.plan import Delivery, Plan, defaults_of
 from importers.reading import FINEST, Imported, Reading, fresh
 from importers.redelivery import Diff, compare, uuid_of
-from tim.errors import TimError, UsageError, is_warning
+from tim.errors import SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, Dataset, Rejected, dataset_uid
 from tim.place import Box3, Frame
 from tim.place.resolve import PlaceOptions
@@ -89,13 +90,13 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
     their layer no longer has end at this date (ISO 8601) instead of only being reported.
 
     A delivery that cannot be read or placed is quarantined where others can; where none can, its refusal is raised (SourceError,
-    PlaceError). Raises UsageError ``import.kind-differs`` where a dataset exists with another kind.
+    PlaceError). Those the plan only lists are told by a warning; where it lists nothing else, that is refused. Raises UsageError ``import.kind-differs`` where a dataset exists with another kind.
     """
     began = time.monotonic()
     run = _Run(workspace, plan, progress)
     done: list[DatasetImport] = []
     imported: list[Imported] = []
-    rejected = list(plan.left_out)
+    rejected = [*plan.left_out, *run.listed]
     failed: list[Reading] = []
     with run.locked(), workspace.store() as store:
         _check_kinds(store, run.ordered)
@@ -142,7 +143,7 @@ def diff_import(workspace: Workspace, plan: Plan, progress: Listener | None = No
     if refusal is not None and not found:
         raise refusal
     imported = [one for reading in readings for one in reading.deliveries]
-    rejected = [*plan.left_out, *(one for reading in readings for one in reading.rejected)]
+    rejected = [*plan.left_out, *run.listed, *(one for reading in readings for one in reading.rejected)]
     return ImportReport(found, imported, rejected, time.monotonic() - began)
 
 
@@ -155,10 +156,11 @@ class _Run:
     """The deliveries of a plan in their order, and what is the same for all."""
 
     def __init__(self, workspace: Workspace, plan: Plan, progress: Listener | None) -> None:
-        if not plan.deliveries:
-            raise UsageError("import.empty-plan")
+        self.listed = [_listed(delivery) for delivery in plan.deliveries if not delivery.take]
+        if len(self.listed) == len(plan.deliveries):
+            raise _nothing(plan)
         self.workspace, self.progress = workspace, progress
-        self.ordered = sorted(plan.deliveries, key=lambda d: (d.dataset, d.probe.key))
+        self.ordered = sorted((d for d in plan.deliveries if d.take), key=lambda d: (d.dataset, d.probe.key))
         self.defaults = defaults_of(workspace) if plan.defaults == PlaceOptions() else plan.defaults
         self.number = 0
         self._stamps = Stamps(self.defaults)
@@ -203,6 +205,21 @@ class _Run:
                 reading.title, reading.kind = reading.title or delivery.title, delivery.probe.kind
                 reading.deliveries.append(one)
                 reading.rejected += one.rejected
+
+
+def _listed(delivery: Delivery) -> Rejected:
+    """The remark on a delivery that is not to be imported."""
+    name = delivery.probe.key or delivery.probe.uri
+    remark, _ = listed_only(delivery.probe.format) or ("import.not-taken", "")
+    return Rejected(name, remark, {"file": name})
+
+
+def _nothing(plan: Plan) -> TimError:
+    """Why a plan imports nothing."""
+    for delivery in plan.deliveries:
+        if codes := listed_only(delivery.probe.format):
+            return SourceError(codes[1], file=delivery.probe.key or delivery.probe.uri)
+    return UsageError("import.empty-plan")
 
 
 def _name(delivery: Delivery) -> tuple[str, str]:
