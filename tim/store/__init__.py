@@ -134,6 +134,9 @@ class Filter:
     code: Code | None = None
     """Scheme and value must match; edition where it is not empty."""
     layer: str | None = None
+    during: tuple[str | None, str | None] | None = None
+    """Valid at any moment from the first to the second, both among them, open where ``None``; instead of the one moment of :attr:`AsOf.valid`.
+    All conditions hold of one version; of an object with several such versions, the one that is valid last is found."""
 
 
 @dataclass(frozen=True, slots=True)
