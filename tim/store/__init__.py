@@ -23,6 +23,8 @@ class Put:
     object: ObjectRecord
     if_version: int | None = None
     """The version number the writer has seen, 0 for none; Conflict where it is no longer current or others would be replaced as well."""
+    source: str = ""
+    """Key of the source that says so, registered before. It is noted with the version, also where nothing else is new; no part of history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,21 @@ class Outline:
         return len(self.ids)
 
 
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Which source some objects are from, in columns."""
+
+    ids: NDArray[np.void]
+    """V16[n]: ``tim_id``, big-endian."""
+    sources: NDArray[np.int32]
+    """int32[n]: indices into :attr:`keys`; -1 where no source was named."""
+    keys: Sequence[str]
+    """Source keys, also of sources that are no longer in force."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 class Appearance(NamedTuple):
     """What drawing an object needs to know, and no more. A plain tuple, as there are very many."""
 
@@ -251,6 +268,9 @@ class ObjectStore(Protocol):
         self, dataset: str, as_of: AsOf | None = None, scenario: str = "", *, box: Box3 | None = None, layer: str | None = None,
     ) -> Iterator[Outline]:  # fmt: skip
         """All objects of a dataset that meet a box, in batches of at most 50,000, in no particular order. Raises UsageError ``store.no-dataset``."""
+
+    def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
+        """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
 
     def appearances(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
         """Those of many objects that there are at a moment, as drawing wants them, in no particular order."""

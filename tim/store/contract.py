@@ -666,6 +666,45 @@ class StoreContract:
             store.apply(Changeset("town", [PutSource(first), PutSource(changed)]))
         assert store.sources("town") == [changed]
 
+    def test_where_objects_are_from(self, store: ObjectStore) -> None:
+        """A version notes the source that gave it; a note alone makes no history, and a statement without a source leaves it."""
+
+        def origins(layer: str = "", scenario: str = "") -> dict[str, str | None]:
+            names = {derived_id(TOWN.uid, layer, key).bytes: key for key in "abcd"}
+            found: dict[str, str | None] = {}
+            for part in store.origins("town", layer, scenario):
+                for i, source_ in zip(part.ids, part.sources, strict=True):
+                    found[names[i.tobytes()]] = None if source_ < 0 else part.keys[source_]
+            return found
+
+        def said(*puts: tuple[ObjectRecord, str]) -> Applied:
+            return store.apply(Changeset("town", [Put(record, source=key) for record, key in puts]))
+
+        store.apply(Changeset("town", [PutSource(source("one")), PutSource(source("two"))]))
+        other = replace(box("d", 1), layer="other")
+        said((box("a", 1), "one"), (box("b", 1), "two"), (box("c", 1), ""), (other, "one"))
+        assert origins() == {"a": "one", "b": "two", "c": None}
+        assert origins("other") == {"d": "one"}
+        seq = store.seq
+        assert said((box("a", 1), "two"), (box("c", 1), "one"), (box("b", 1), "")).unchanged == 3
+        assert store.seq == seq
+        assert origins() == {"a": "two", "b": "two", "c": "one"}
+        said((box("b", 2), "one"), (replace(box("b", 3), scenario="x"), "two"))
+        put(store, replace(box("c", 1), valid_from="2020-01-01", valid_to="2021-01-01", name="was"))
+        assert origins() == {"a": "two", "b": "one", "c": "one"}
+        assert origins(scenario="x") == {"b": "two"}
+        store.apply(
+            Changeset(
+                "town", [PutSource(replace(source("one"), count=77)), Put(box("a", 2), source="one"), DropSource("two")]
+            )
+        )
+        assert origins() == {"a": "one", "b": "one", "c": "one"}
+        store.apply(Changeset("town", [Retire(derived_id(TOWN.uid, "", "b"))]))
+        assert origins() == {"a": "one", "c": "one"}
+        with pytest.raises(StoreError) as caught:
+            said((box("a", 9), "two"))
+        assert caught.value.code == "store.no-source"
+
     def test_a_source_that_moved_is_the_same(self, store: ObjectStore) -> None:
         """Another path or time of the same bytes is noted without history."""
         store.apply(Changeset("town", [PutSource(source("a"))]))

@@ -31,6 +31,7 @@ from tim.store import (
     ChangesetRecord,
     Filter,
     ObjectVersion,
+    Origins,
     Outline,
     Page,
 )
@@ -228,6 +229,12 @@ class SqliteStore:
         with self._reading() as db:
             row = self._dataset_row(db, dataset)[0]
             yield from looking.outline(db, row, seq, valid, scenario, box, layer)
+
+    def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
+        """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
+        _, valid = self._moment(None)
+        with self._reading() as db:
+            yield from looking.origins(db, self._dataset_row(db, dataset)[0], valid, scenario, layer)
 
     def appearances(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
         """Those of many objects that there are at a moment, as drawing wants them, in no particular order."""

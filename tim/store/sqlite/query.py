@@ -14,7 +14,7 @@ import numpy as np
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Box3
-from tim.store import Appearance, Changed, Filter, ObjectVersion, Outline, Page, Touched
+from tim.store import Appearance, Changed, Filter, ObjectVersion, Origins, Outline, Page, Touched
 from tim.store.canonical import dumps, interval, moment
 
 _INT64 = 1 << 63
@@ -132,6 +132,26 @@ def outline(
             np.frombuffer(b"".join(ids), "V16"), np.array(corners, np.float64).T.copy(), np.array(classes, np.int32), class_ids,
             np.frombuffer(b"".join(digests), "V32"),
         )  # fmt: skip
+
+
+def origins(db: sqlite3.Connection, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
+    """Where a layer's objects are from, in batches."""
+    where = Where()
+    in_force(where, None, valid)
+    where.add("v.scenario = ? AND o.dataset = ? AND o.layer = ?", scenario, dataset, layer)
+    keys: dict[str, int] = {}
+    number: dict[int | None, int] = {None: -1}
+    for row, key in db.execute("SELECT id, key FROM source WHERE dataset = ? ORDER BY id", (dataset,)):
+        number[row] = keys.setdefault(key, len(keys))
+    rows = db.execute(
+        f"SELECT o.tim_id, v.source FROM object o CROSS JOIN version v ON v.object = o.id WHERE {where.sql}",
+        where.parameters,
+    )
+    while batch := rows.fetchmany(_OUTLINE):
+        ids, sources = zip(*batch, strict=True)
+        yield Origins(
+            np.frombuffer(b"".join(ids), "V16"), np.array([number[source] for source in sources], np.int32), list(keys)
+        )
 
 
 def appearances(
