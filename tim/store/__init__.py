@@ -24,7 +24,8 @@ class Put:
     if_version: int | None = None
     """The version number the writer has seen, 0 for none; Conflict where it is no longer current or others would be replaced as well."""
     source: str = ""
-    """Key of the source that says so, registered before. It is noted with the version, also where nothing else is new; no part of history."""
+    """Key of the source that says so, registered before. It is noted with the version, also where nothing else is new; no part of history.
+    Empty: as what it replaces."""
 
 
 @dataclass(frozen=True, slots=True)

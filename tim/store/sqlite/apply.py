@@ -175,7 +175,7 @@ class _Work:
                 self.unchanged += 1
                 return
         self.cut(record.tim_id, state, replaced, record.valid_from, record.valid_to)
-        self.insert(state, record, source)
+        self.insert(state, record, source or (replaced[-1].source if replaced else ""))
         self.hash.put(record)
         if replaced:
             self.updated += 1
