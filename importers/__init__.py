@@ -6,17 +6,19 @@ rejected records; ``open_source(ref)`` opens bulk data again, in any process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 from uuid import UUID
 
+import numpy as np
+
 from tim.model import Blob, ObjectRecord, Rejected, derived_id
-from tim.place import Place
+from tim.place import Box3, Place
 from tim.place.resolve import FoundCrs
-from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
+from tim.sources import Fingerprint, GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
 
 FORMATS: Mapping[str, str] = {
     "citygml": "importers.citygml",
@@ -74,6 +76,22 @@ class ImportContext:
     def id_of(self, source_key: str, layer: str | None = None) -> UUID:
         """The ``tim_id`` that an object of this import gets: what relations between its objects name."""
         return derived_id(self.dataset, self.layer if layer is None else layer, source_key)
+
+    def source(self, probe: Probe, prints: Fingerprint, box: Box3, count: int, **options: Any) -> SourceRef:
+        """The reference to the source of a probe's objects, which are in the context's layer unless ``options`` has ``layers``."""
+        said = {"layers": [self.layer], **options}
+        return SourceRef(probe.uri, probe.format, "objects", probe.key, self.place, prints, box, count, said)
+
+    def told(
+        self, probe: Probe, items: Iterable[ObjectRecord | Blob | Rejected], prints: Fingerprint
+    ) -> Iterator[ObjectRecord | Blob | Rejected | SourceRef]:
+        """What a format says of a probe that knows its extent, and then the source, where there is any object."""
+        count = 0
+        for item in items:
+            count += isinstance(item, ObjectRecord)
+            yield item
+        if count:
+            yield self.source(probe, prints, self.place.box(np.array(probe.low), np.array(probe.high)), count)
 
 
 def layer_of(probe: Probe) -> str:
