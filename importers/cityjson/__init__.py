@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-
 from importers import ImportContext, Probe
 from importers.city import Draft, finished
 from importers.cityjson.document import Document, Problem, documents, overview, sniffed
