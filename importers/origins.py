@@ -48,8 +48,8 @@ def held(
     sources they replace.
     """
     there = {source.key: source for source in store.sources(dataset) if source.kind == "objects"}
-    paths = set(read.values())
-    free = {key for key, s in there.items() if key not in read and (key in replaced or s.uri in paths)}
+    places = {_place(key, path) for key, path in read.items()}
+    free = {key for key, s in there.items() if key not in read and (key in replaced or _place(key, s.uri) in places)}
     names = [*read, *sorted(there.keys() - read.keys() - free)]
     number = {name: i for i, name in enumerate(names)}
     columns: dict[str, list[tuple[Ids, Numbers]]] = {}
@@ -70,6 +70,11 @@ def held(
         if len(order):
             found[scenario] = Held(ids[order], of[order], names, len(read))
     return found
+
+
+def _place(key: str, path: str) -> tuple[str, str]:
+    """The file, and what of it: the layer of a container."""
+    return path, key.partition("#")[2]
 
 
 def judged(slots: Ids, givers: Numbers, held: Mapping[str, Held]) -> Numbers:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from importers.run import ImportReport, diff_import, run_import
 from tests.importers import tiny_parcels
 from tests.importers.test_run import ROOT, state
 from tests.importers.test_walk import dot
+from tests.importers.vector.fixtures import squares, write
 from tim.errors import TimError
 from tim.model import dataset_uid, derived_id
+from tim.place.resolve import PlaceOptions
 from tim.store import AsOf, Filter
 from tim.workspace import Workspace
 
@@ -258,6 +261,19 @@ def test_a_store_of_before_knows_its_only_source(workspace: Workspace, two: tupl
         db.execute("UPDATE version SET source = NULL")
     db.close()
     assert refused(shared(workspace, two[1])) == [("2", "one.parcels", "two.parcels")]
+
+
+def test_layers_of_one_file_are_not_each_other(workspace: Workspace, tmp_path: Path):
+    """Two tables of a GeoPackage in one layer: they lie at one path, and are two deliveries nevertheless."""
+    for number, name in enumerate(("房屋", "古树")):
+        write(tmp_path / "town.gpkg", squares(2), {"id": ["1", f"{name}2"]}, layer=name, append=number > 0)
+    options = Options(dataset="p", settings={"layer": "L", "key": "id"}, place=PlaceOptions(vertical="ellipsoid"))
+    plan = make_plan([tmp_path / "town.gpkg"], options)
+    assert len(plan.deliveries) == 2
+    expected = [("1", "town.gpkg#古树", "town.gpkg#房屋")]
+    assert refused(run_import(workspace, plan)) == expected
+    alone = replace(plan, deliveries=tuple(d for d in plan.deliveries if d.probe.key.endswith("房屋")))
+    assert refused(run_import(workspace, alone)) == expected
 
 
 def test_very_many_are_counted(workspace: Workspace, tmp_path: Path):
