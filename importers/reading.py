@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,8 +82,8 @@ class Reading:
     ids: bytearray = field(default_factory=bytearray)
     given: dict[str, Given] = field(default_factory=dict)
     """What was read, by key."""
-    lost: Numbers | None = None
-    """Of each record, :func:`importers.origins.judged`."""
+    lost: Numbers = field(default_factory=lambda: np.empty(0, np.int32))
+    """Of each record, :func:`importers.origins.judged`, once :meth:`judge` was asked to."""
     names: Sequence[str] = ()
     """What ``lost`` counts in."""
     spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by close
@@ -164,15 +165,13 @@ class Reading:
     @property
     def taken(self) -> int:
         """Objects of which none else has the key."""
-        return self.records if self.lost is None else int((self.lost == NOBODY).sum())
+        return int((self.lost == NOBODY).sum())
 
     @property
     def contested(self) -> set[str]:
         """Keys of the deliveries of which another has objects."""
-        givers = self._givers()
-        lost = self.lost if self.lost is not None else np.empty(0, np.int32)
-        by = givers[: len(lost)][(lost != NOBODY) & (lost != givers[: len(lost)])]
-        return {key for number, key in enumerate(self.given) if number in np.unique(by)}
+        givers, keys = self._givers(), list(self.given)
+        return {keys[giver] for giver in np.unique(givers[(self.lost != NOBODY) & (self.lost != givers)])}
 
     def judge(self, held: Mapping[str, Held]) -> None:
         """Tell which records are taken, knowing what others have (:func:`importers.origins.held`)."""
@@ -180,12 +179,13 @@ class Reading:
         self.lost = judged(np.frombuffer(bytes(self.ids), "S16"), self._givers(), held)
 
     def items(self, lost: Callable[[Rejected], None] = lambda _: None) -> Iterator[Put | Blob]:
-        """The objects with their sources, and blobs, in the order they were read. What is not taken is told as ``lost``: what has a key that
-        another delivery has (the first, then how many there are), and what has one that its own has given already.
+        """The objects that :meth:`judge` lets be taken, with their sources, and blobs, in the order they were read.
+
+        ``lost`` is told what has a key that another delivery has (the first, then how many more), or one that its own has given already.
         """
         givers = self._givers()
-        unnamed: dict[tuple[int, int], int] = {}
         keys = list(self.given)
+        counts: Counter[tuple[int, int]] = Counter()
         number = -1
         self.spool.seek(0)
         while True:
@@ -197,7 +197,7 @@ class Reading:
                 yield item
                 continue
             number += 1
-            giver, other = int(givers[number]), NOBODY if self.lost is None else int(self.lost[number])
+            giver, other = int(givers[number]), int(self.lost[number])
             if other == NOBODY:
                 yield Put(item, source=keys[giver] if self.kind == "objects" and keys[giver] in self.sources else "")
                 continue
@@ -205,17 +205,15 @@ class Reading:
             said = {"key": item.source_key, "layer": item.layer or "-"}
             if other == giver:
                 lost(Rejected(where, "import.object-twice", said))
-            elif (count := unnamed.get((giver, other), 0)) < _NAMED:
-                lost(
-                    Rejected(
-                        where, "import.object-of-other", {**said, "first": self.names[other], "second": keys[giver]}
-                    )
-                )
-            unnamed[giver, other] = unnamed.get((giver, other), 0) + 1
-        for (giver, other), count in unnamed.items():
-            if giver != other and count > _NAMED:
-                named = {"count": count - _NAMED, "first": self.names[other], "second": keys[giver]}
-                lost(Rejected(keys[giver], "import.objects-of-other", named))
+                continue
+            counts[giver, other] += 1
+            if counts[giver, other] <= _NAMED:
+                said |= {"first": self.names[other], "second": keys[giver]}
+                lost(Rejected(where, "import.object-of-other", said))
+        for (giver, other), count in counts.items():
+            if count > _NAMED:
+                more = {"count": count - _NAMED, "first": self.names[other], "second": keys[giver]}
+                lost(Rejected(keys[giver], "import.objects-of-other", more))
 
     def objects(self, scenario: str) -> Iterator[ObjectRecord]:
         """The objects of one scenario that are taken."""

@@ -14,6 +14,7 @@ from typing import Any
 import laspy
 import numpy as np
 import pyogrio
+import pyproj
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -161,8 +162,6 @@ def test_every_layout_is_found_once_and_nothing_else(disk: Disk):
 
 @pytest.mark.parametrize("key", LINES)
 def test_crs_as_found_and_counts(disk: Disk, key: str):
-    import pyproj
-
     _, _, crs, count = LINES[key]
     probe = disk[key].probe
     if count is not None:

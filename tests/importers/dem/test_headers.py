@@ -21,8 +21,9 @@ from rasterio.transform import Affine
 
 from importers import ImportContext, dem
 from importers.dem.headers import BrokenHeaderError, read_header
+from importers.plan import place_of
 from tim.errors import SourceError
-from tim.place import Place
+from tim.place.resolve import PlaceOptions
 
 
 def from_origin(west: float, north: float, across: float, down: float) -> Affine:
@@ -196,6 +197,7 @@ def test_no_cell_is_read(tmp_path: Path):
 
 def test_importing_is_refused(tmp_path: Path):
     (probe,) = dem.probe(write(tmp_path / "d.tif"))
-    place = Place.from_record  # never asked for
-    with pytest.raises(SourceError, match="terrain"):
-        next(iter(dem.read(probe, ImportContext(place))))  # type: ignore[arg-type]
+    place = place_of(probe, PlaceOptions(vertical="ellipsoid"), PlaceOptions())
+    with pytest.raises(SourceError) as refused:
+        next(iter(dem.read(probe, ImportContext(place))))
+    assert refused.value.code == "dem.not-imported"
