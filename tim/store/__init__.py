@@ -160,6 +160,20 @@ class Outline:
         return len(self.ids)
 
 
+class Appearance(NamedTuple):
+    """What drawing an object needs to know, and no more. A plain tuple, as there are very many."""
+
+    tim_id: UUID
+    class_id: str
+    name: str
+    attributes: str
+    """JSON as it is stored: parsed by those who carry attributes."""
+    box: Box3 | None
+    digest: bytes
+    """As in :class:`Outline`."""
+    representations: Sequence[Representation]
+
+
 @dataclass(frozen=True, slots=True)
 class Origins:
     """Which source some objects are from, in columns."""
@@ -173,20 +187,6 @@ class Origins:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-class Appearance(NamedTuple):
-    """What drawing an object needs to know, and no more. A plain tuple, as there are very many."""
-
-    tim_id: UUID
-    class_id: str
-    name: str
-    attributes: str
-    """JSON as it is stored: parsed by those who carry attributes."""
-    box: Box3 | None
-    digest: bytes
-    """As in :class:`Outline`."""
-    representations: Sequence[Representation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +270,6 @@ class ObjectStore(Protocol):
     ) -> Iterator[Outline]:  # fmt: skip
         """All objects of a dataset that meet a box, in batches of at most 50,000, in no particular order. Raises UsageError ``store.no-dataset``."""
 
-    def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
-        """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
-
     def appearances(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
         """Those of many objects that there are at a moment, as drawing wants them, in no particular order."""
 
@@ -287,6 +284,9 @@ class ObjectStore(Protocol):
 
     def search(self, text: str, datasets: Sequence[str], limit: int = 20) -> list[ObjectVersion]:
         """Current objects of these datasets by a code (exactly), the beginning of a name, or a part of one, in this order."""
+
+    def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
+        """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
 
     def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
         """Changesets, newest first."""

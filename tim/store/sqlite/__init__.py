@@ -230,12 +230,6 @@ class SqliteStore:
             row = self._dataset_row(db, dataset)[0]
             yield from looking.outline(db, row, seq, valid, scenario, box, layer)
 
-    def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
-        """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
-        _, valid = self._moment(None)
-        with self._reading() as db:
-            yield from looking.origins(db, self._dataset_row(db, dataset)[0], valid, scenario, layer)
-
     def appearances(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
         """Those of many objects that there are at a moment, as drawing wants them, in no particular order."""
         seq, valid = self._moment(as_of)
@@ -287,6 +281,12 @@ class SqliteStore:
                 tables = "version v CROSS JOIN object o ON o.id = v.object"
                 where.add("o.dataset = ?", self._dataset_row(db, dataset)[0])
             return int(db.execute(f"SELECT count(*) FROM {tables} WHERE {where.sql}", where.parameters).fetchone()[0])
+
+    def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
+        """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
+        _, valid = self._moment(None)
+        with self._reading() as db:
+            yield from looking.origins(db, self._dataset_row(db, dataset)[0], valid, scenario, layer)
 
     def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
         """Changesets, newest first."""

@@ -134,26 +134,6 @@ def outline(
         )  # fmt: skip
 
 
-def origins(db: sqlite3.Connection, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
-    """Where a layer's objects are from, in batches."""
-    where = Where()
-    in_force(where, None, valid)
-    where.add("v.scenario = ? AND o.dataset = ? AND o.layer = ?", scenario, dataset, layer)
-    keys: dict[str, int] = {}
-    number: dict[int | None, int] = {None: -1}
-    for row, key in db.execute("SELECT id, key FROM source WHERE dataset = ? ORDER BY id", (dataset,)):
-        number[row] = keys.setdefault(key, len(keys))
-    rows = db.execute(
-        f"SELECT o.tim_id, v.source FROM object o CROSS JOIN version v ON v.object = o.id WHERE {where.sql}",
-        where.parameters,
-    )
-    while batch := rows.fetchmany(_OUTLINE):
-        ids, sources = zip(*batch, strict=True)
-        yield Origins(
-            np.frombuffer(b"".join(ids), "V16"), np.array([number[source] for source in sources], np.int32), list(keys)
-        )
-
-
 def appearances(
     db: sqlite3.Connection, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str
 ) -> list[Appearance]:
@@ -220,6 +200,26 @@ def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Cha
 
     touched = [Touched(UUID(bytes=tim_id), box(row, since), box(row, _INT64 - 1)) for row, tim_id in rows[:limit]]
     return Changed(touched, len(rows) <= limit)
+
+
+def origins(db: sqlite3.Connection, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
+    """Where a layer's objects are from, in batches."""
+    where = Where()
+    in_force(where, None, valid)
+    where.add("v.scenario = ? AND o.dataset = ? AND o.layer = ?", scenario, dataset, layer)
+    keys: dict[str, int] = {}
+    number: dict[int | None, int] = {None: -1}
+    for row, key in db.execute("SELECT id, key FROM source WHERE dataset = ? ORDER BY id", (dataset,)):
+        number[row] = keys.setdefault(key, len(keys))
+    rows = db.execute(
+        f"SELECT o.tim_id, v.source FROM object o CROSS JOIN version v ON v.object = o.id WHERE {where.sql}",
+        where.parameters,
+    )
+    while batch := rows.fetchmany(_OUTLINE):
+        ids, sources = zip(*batch, strict=True)
+        yield Origins(
+            np.frombuffer(b"".join(ids), "V16"), np.array([number[source] for source in sources], np.int32), list(keys)
+        )
 
 
 def search(db: sqlite3.Connection, text: str, datasets: Sequence[int], valid: str, limit: int) -> list[int]:
