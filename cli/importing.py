@@ -2,98 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.output import DEFAULT_WORKSPACE, SHOWN, Json, Quiet, Workspace, emit, outcome, say, table, tell_problems
+from cli.sources import NOTHING, Crs, Said, Vertical, takes_sources
 from cli.text import number, size, tr
 
 if TYPE_CHECKING:
     from importers.plan import Options, Plan
     from importers.run import DatasetImport, ImportReport
 
-Crs = Annotated[
-    str | None,
-    typer.Option(
-        "--crs",
-        help=tr(
-            "EPSG:n, EPSG:n+m, ENU:lat,lon, WKT, @file, @site.toml#name, or @points.csv (control points).",
-            "坐标系:EPSG:n、EPSG:n+m、ENU:lat,lon、WKT、@文件、@site.toml#名称,或 @points.csv(控制点)。",
-        ),
-    ),
-]
-Vertical = Annotated[
-    str | None,
-    typer.Option(
-        "--vertical",
-        help=tr(
-            "ellipsoid, egm96, +12.3m, grid:FILE, or grid:FILE,-0.029m (an offset to the grid's datum, e.g. 1956 to 1985).",
-            "高程基准:ellipsoid、egm96、+12.3m、grid:文件,或 grid:文件,-0.029m(先加改正到格网的高程基准,如 1956 到 1985)。",
-        ),
-    ),
-]
-Datum = Annotated[
-    str | None,
-    typer.Option(
-        "--datum",
-        help=tr(
-            "PROJ operation to WGS 84, where the datum needs one; @site.toml#name for named parameters.",
-            "到 WGS 84 的 PROJ 转换(基准不等价时必需);@site.toml#名称 引用已命名的参数。",
-        ),
-    ),
-]
-Override = Annotated[
-    bool,
-    typer.Option(
-        "--override-vertical",
-        help=tr(
-            "Let --vertical ellipsoid win over the file's height datum.",
-            "允许 --vertical ellipsoid 覆盖文件声明的高程基准。",
-        ),
-    ),
-]
-Kinds = Annotated[
-    str | None,
-    typer.Option(
-        "--as",
-        help=tr("Only this kind: points, meshes, objects, grid.", "只导入此类数据:points、meshes、objects、grid。"),
-    ),
-]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        "--key", help=tr("Field with the lasting key of each object.", "存放对象唯一键的字段(再次交付时据此识别)。")
-    ),
-]
-Mapping_ = Annotated[
-    Path | None,
-    typer.Option("--mapping", help=tr("File that says which field means what.", "字段映射文件。")),
-]
-Layer = Annotated[str | None, typer.Option("--layer", help=tr("Layer of the objects.", "对象所属图层。"))]
-Encoding = Annotated[
-    str | None, typer.Option("--encoding", help=tr("Encoding of texts, e.g. gbk.", "文本编码,如 gbk。"))
-]
-At = Annotated[
-    str | None,
-    typer.Option(
-        "--at",
-        help=tr("Where a model without place stands: lon,lat,height.", "无坐标模型的放置点:经度,纬度,椭球高。"),
-    ),
-]
-Heading = Annotated[
-    float | None, typer.Option("--heading", help=tr("Degrees clockwise from north.", "方位角,自北顺时针(度)。"))
-]
-Scale = Annotated[float | None, typer.Option("--scale", help=tr("Factor of a placed model.", "放置模型的缩放系数。"))]
-Scenario = Annotated[
-    str | None, typer.Option("--scenario", help=tr("Scenario the objects belong to.", "对象所属的方案。"))
-]
-StageOption = Annotated[
-    str | None,
-    typer.Option("--stage", help=tr("Stage, e.g. planned, as-built.", "所处阶段,如 planned、as-built。")),
-]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=tr("Replace what is there.", "覆盖已有输出。"))]
 Workers = Annotated[
     int | None,
@@ -137,29 +58,28 @@ def init(
         say(tr(f"workspace {made.path} is ready", f"工作空间 {made.path} 已就绪"))
 
 
+@takes_sources
 def import_(
     sources: Annotated[
         list[Path], typer.Argument(help=tr("Files, folders, or one plan.yaml.", "文件、目录,或一个 plan.yaml。"))
     ],
     workspace: Workspace = DEFAULT_WORKSPACE,
-    crs: Crs = None,
-    vertical: Vertical = None,
-    datum: Datum = None,
-    override_vertical: Override = False,
-    kind: Kinds = None,
+    said: Said = NOTHING,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help=tr("Dataset name (ASCII).", "数据集名称(ASCII)。"))
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help=tr("Title people see.", "显示标题。"))] = None,
-    key: Key = None,
-    mapping: Mapping_ = None,
-    layer: Layer = None,
-    encoding: Encoding = None,
-    at: At = None,
-    heading: Heading = None,
-    scale: Scale = None,
-    scenario: Scenario = None,
-    stage: StageOption = None,
+    replaces: Annotated[
+        str | None,
+        typer.Option(
+            "--replaces",
+            metavar="KEY",
+            help=tr(
+                "The source that this one replaces under another name, as `tim info` names it.",
+                "改名后再次交付时,被替换的数据源(名称见 `tim info`)。",
+            ),
+        ),
+    ] = None,
     retire_absent: Annotated[
         bool,
         typer.Option(
@@ -209,10 +129,8 @@ def import_(
     folder = None if dry_run and not (Path(workspace) / "workspace.json").exists() else Folder.open(Path(workspace))
     if folder is not None and not dry_run:
         folder.require_writable()
-    settings = settings_for(key, mapping, layer, encoding, at, heading, scale, scenario, stage, height_offset)
-    options = options_for(
-        crs, vertical, datum, override_vertical, kind, dataset, title, folder.defaults if folder else {}, settings
-    )
+    defaults = folder.defaults if folder else {}
+    options = said.options(dataset, title, defaults, height_offset=height_offset, replaces=replaces)
     plan = read_plan(sources[0], options) if is_plan(sources) else make_plan(sources, options)
     if dry_run or folder is None:
         return show_plan(plan, plan_file, csv_file, json=json)
@@ -221,52 +139,6 @@ def import_(
         return tell(diff_import(folder, plan, listen), json=json)
     report = run_import(folder, plan, listen, retire=(valid_to or today()) if retire_absent else None)
     return tell(report, write_page(folder, report), json=json)
-
-
-def options_for(
-    crs: str | None, vertical: str | None, datum: str | None, override: bool, kind: str | None, dataset: str | None, title: str | None,
-    defaults: Mapping[str, Any], settings: Mapping[str, Any],
-) -> Options:  # fmt: skip
-    """What the flags say, as the record that plans are made from. Raises UsageError for an unknown kind."""
-    from typing import cast, get_args
-
-    from importers.plan import Options
-    from tim.errors import UsageError
-    from tim.place.resolve import PlaceOptions
-    from tim.sources import Kind
-
-    if kind is not None and kind not in get_args(Kind):
-        raise UsageError("cli.unknown-kind", kind=kind, known=", ".join(get_args(Kind)))
-    return Options(
-        dataset, title, cast("Kind | None", kind), PlaceOptions(crs, vertical, datum, override), settings=settings,
-        defaults=PlaceOptions(crs=defaults.get("crs"), vertical=defaults.get("vertical")),
-    )  # fmt: skip
-
-
-def settings_for(
-    key: str | None, mapping: Path | None, layer: str | None, encoding: str | None, at: str | None, heading: float | None, scale: float | None,
-    scenario: str | None, stage: str | None, height_offset: float | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """How to read the sources, as a plan has it: only what was said, paths absolute. Raises UsageError for a stage or a position that is none."""
-    from tim.errors import UsageError
-    from tim.model import Stage
-
-    if stage is not None and stage not in list(Stage):
-        raise UsageError("cli.unknown-stage", stage=stage, known=", ".join(Stage))
-    position: list[float] | None = None
-    if at is not None:
-        try:
-            lon, lat, *height = (float(part) for part in at.split(","))
-        except ValueError:
-            raise UsageError("cli.bad-position", at=at) from None
-        if not (abs(lon) <= 180 and abs(lat) <= 90 and len(height) <= 1):
-            raise UsageError("cli.bad-position", at=at)
-        position = [lon, lat, *(height or [0.0])]
-    said = {
-        "key": key, "mapping": None if mapping is None else str(mapping.resolve()), "layer": layer, "encoding": encoding, "at": position,
-        "heading": heading, "scale": scale, "scenario": scenario, "stage": stage, "height_offset": height_offset,
-    }  # fmt: skip
-    return {name: value for name, value in said.items() if value is not None}
 
 
 def is_plan(sources: list[Path]) -> bool:
@@ -373,6 +245,7 @@ WORDS = {
 }  # fmt: skip
 
 
+@takes_sources
 def convert(
     sources: Annotated[
         list[Path],
@@ -381,20 +254,7 @@ def convert(
             help=tr("Files or folders, then the output folder or .3tz.", "文件或目录,最后是输出目录或 .3tz。"),
         ),
     ],
-    crs: Crs = None,
-    vertical: Vertical = None,
-    datum: Datum = None,
-    override_vertical: Override = False,
-    kind: Kinds = None,
-    key: Key = None,
-    mapping: Mapping_ = None,
-    layer: Layer = None,
-    encoding: Encoding = None,
-    at: At = None,
-    heading: Heading = None,
-    scale: Scale = None,
-    scenario: Scenario = None,
-    stage: StageOption = None,
+    said: Said = NOTHING,
     workers: Workers = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -407,10 +267,8 @@ def convert(
 
     if len(sources) < 2:
         raise UsageError("cli.no-output", source=str(sources[0]))
-    settings = settings_for(key, mapping, layer, encoding, at, heading, scale, scenario, stage)
-    options = options_for(crs, vertical, datum, override_vertical, kind, None, None, {}, settings)
     with bar(quiet=quiet or json) as listen:
-        report = run(sources[:-1], sources[-1], options, workers=workers, progress=listen, overwrite=overwrite)
+        report = run(sources[:-1], sources[-1], said.options(), workers=workers, progress=listen, overwrite=overwrite)
     problems = [(rejected.code, rejected.fields) for rejected in report.imported.rejected]
     problems += [problem for tiled in report.tiled for problem in tiled.problems]
     if json:

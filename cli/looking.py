@@ -6,12 +6,17 @@ import shutil
 import sys
 from importlib import metadata, util
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.output import DEFAULT_WORKSPACE, Json, Workspace, emit, say, table
 from cli.text import number, size, tr
+from tim.errors import TimError, render
+
+if TYPE_CHECKING:
+    from tim.place.files import DatumFile
+    from tim.workspace import Workspace as Folder
 
 
 def register(app: typer.Typer) -> None:
@@ -114,6 +119,16 @@ def log(
     )
 
 
+def datum_files(folder: Folder) -> dict[DatumFile, list[str]]:
+    """The parameter sets, grids and other files that places of a workspace depend on, and the datasets that do."""
+    found: dict[DatumFile, list[str]] = {}
+    with folder.store() as store:
+        for dataset in store.datasets():
+            for file in dict.fromkeys(f for source in store.sources(dataset.slug) for f in source.place.files):
+                found.setdefault(file, []).append(dataset.slug)
+    return found
+
+
 def doctor(workspace: Workspace = DEFAULT_WORKSPACE, json: Json = False) -> int:
     """What this machine can do; exit code 1 where something needed is missing."""
     from tim.place import files
@@ -146,6 +161,13 @@ def doctor(workspace: Workspace = DEFAULT_WORKSPACE, json: Json = False) -> int:
     if (Path(workspace) / "workspace.json").exists():
         folder = Folder.open(Path(workspace))
         check(tr("workspace", "工作空间"), True, str(folder.path))
+        for file, users in datum_files(folder).items():
+            try:
+                file.text() if file.part else file.locate()
+            except TimError as error:
+                check(file.shown, False, f"{render(error.code, error.fields)} ({', '.join(users)})")
+            else:
+                check(file.shown, True, str(file.locate()))
     good = all(ok for _, ok, needed, _ in checks if needed)
     if json:
         emit(

@@ -23,6 +23,8 @@ Json = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=tr("No progress.", "不显示进度。"))]
 DONE, FAILED, QUARANTINED = 0, 1, 3
 Problems = Sequence[tuple[str, Mapping[str, Any]]]
+_WIDE = 1000
+"""Columns of a table in a file or a pipe, at most."""
 SHOWN = 3
 """Problems of one kind that are written out; all are in the JSON and in the workspace's quarantine."""
 
@@ -70,11 +72,11 @@ def outcome(problems: Problems) -> int:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table for people, on stdout."""
+    """A table for people, on stdout: as wide as it must be, on a terminal as wide as that is, with long names folded and never cut."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    drawn = Table(*columns, title=title or None, title_justify="left")
+    drawn = Table(*(Column(name, overflow="fold") for name in columns), title=title or None, title_justify="left")
     for row in rows:
         drawn.add_row(*("–" if cell is None else str(cell) for cell in row))
-    Console(file=sys.stdout, soft_wrap=True).print(drawn)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(drawn)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from cli.importing import Overwrite, Workers
 from cli.output import DEFAULT_WORKSPACE, Json, Quiet, Workspace, emit, outcome, say, table, tell_problems
 from cli.text import number, size, tr
 from tim.errors import TimError, render
+
+if TYPE_CHECKING:
+    from tiling.archive import Snapshot
 
 Seq = Annotated[
     int | None, typer.Option("--seq", help=tr("Snapshot number; the newest if left out.", "快照序号,缺省为最新。"))
@@ -50,7 +54,8 @@ def tile(
     workers: Workers = None,
     dask: Annotated[str | None, typer.Option(help=tr("Address of a Dask scheduler.", "Dask 调度器地址。"))] = None,
     attributes: Annotated[
-        str | None, typer.Option(help=tr("Point attributes to carry, by commas.", "随点携带的属性,逗号分隔。"))
+        str | None,
+        typer.Option(help=tr("Attributes that points or objects carry, by commas.", "随点或对象携带的属性,逗号分隔。")),
     ] = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -64,6 +69,7 @@ def tile(
     with folder.store() as store:
         chosen = [store.dataset(slug) for slug in datasets] if datasets else list(store.datasets())
     # What is composed of others comes after them.
+    kinds = {d.slug: d.kind for d in chosen}
     slugs = [d.slug for d in sorted(chosen, key=lambda d: "compose" in d.settings)]
     settings = {"attributes": [a.strip() for a in attributes.split(",") if a.strip()]} if attributes else {}
     executor = engine.DaskExecutor(dask) if dask else None
@@ -83,13 +89,23 @@ def tile(
             records.append({"dataset": slug, "error": error.record()})
             failure = failure or error
             continue
-        records.append(report.record())
+        absent = unknown(report.snapshot, settings.get("attributes", [])) if kinds[slug] == "objects" else []
+        record = report.record()
+        records.append(record | {"problems": [*record["problems"], *(TimError(c, **f).record() for c, f in absent)]})
         code = max(code, outcome(report.problems))
         if not json:
             tell(report)
+            tell_problems(absent)
     if json:
         emit({"datasets": records})
     return failure.exit_code if failure is not None else code
+
+
+def unknown(snapshot: Snapshot, wanted: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """A warning for each attribute that was asked for and that no object has."""
+    carried = {attribute["name"] for attribute in snapshot.attributes}
+    missing = [name for name in wanted if name not in carried]
+    return [("objects.no-attribute", {"dataset": snapshot.dataset, "name": name}) for name in missing]
 
 
 def tell(report: Any) -> None:

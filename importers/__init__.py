@@ -6,17 +6,19 @@ rejected records; ``open_source(ref)`` opens bulk data again, in any process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 from uuid import UUID
 
+import numpy as np
+
 from tim.model import Blob, ObjectRecord, Rejected, derived_id
-from tim.place import Place
+from tim.place import Box3, Place
 from tim.place.resolve import FoundCrs
-from tim.sources import GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
+from tim.sources import Fingerprint, GridSource, Kind, MeshTree, PointSource, SourceRef, VolumeSource
 
 FORMATS: Mapping[str, str] = {
     "citygml": "importers.citygml",
@@ -76,6 +78,22 @@ class ImportContext:
         """The ``tim_id`` that an object of this import gets: what relations between its objects name."""
         return derived_id(self.dataset, self.layer if layer is None else layer, source_key)
 
+    def source(self, probe: Probe, prints: Fingerprint, box: Box3, count: int, **options: Any) -> SourceRef:
+        """The reference to the source of a probe's objects, which are in the context's layer unless ``options`` has ``layers``."""
+        said = {"layers": [self.layer], **options}
+        return SourceRef(probe.uri, probe.format, "objects", probe.key, self.place, prints, box, count, said)
+
+    def told(
+        self, probe: Probe, items: Iterable[ObjectRecord | Blob | Rejected], prints: Fingerprint
+    ) -> Iterator[ObjectRecord | Blob | Rejected | SourceRef]:
+        """What a format says of a probe that knows its extent, and then the source, where there is any object."""
+        count = 0
+        for item in items:
+            count += isinstance(item, ObjectRecord)
+            yield item
+        if count:
+            yield self.source(probe, prints, self.place.box(np.array(probe.low), np.array(probe.high)), count)
+
 
 def layer_of(probe: Probe) -> str:
     """The layer of a probe's objects: its key without the file's suffix, so that sheets with equal source keys stay apart."""
@@ -87,7 +105,8 @@ class Importer(Protocol):
     """What each module of :data:`FORMATS` has.
 
     It may have ``SUFFIXES`` as well, the lower-case suffixes of the files it knows, and ``FOLDERS = False`` where no folder is a delivery of
-    its: then a walk offers it nothing else, which saves opening files (:func:`offered`).
+    its: then a walk offers it nothing else, which saves opening files (:func:`offered`). It has ``LISTED`` where it cannot import what it
+    knows: the codes of the remark on it and of its refusal (:func:`listed_only`).
     """
 
     def probe(self, path: Path, key: str = "") -> list[Probe]:
@@ -119,6 +138,12 @@ def offered(format_name: str, path: Path, *, folder: bool) -> bool:
 def importer(format_name: str) -> Importer:
     """The importer of one format, loaded when asked for."""
     return cast("Importer", import_module(FORMATS[format_name]))
+
+
+def listed_only(format_name: str) -> tuple[str, str] | None:
+    """Of a format that is only listed: the codes of the remark on a delivery, and of its refusal; both have the field ``file``."""
+    codes: tuple[str, str] | None = getattr(importer(format_name), "LISTED", None)
+    return codes
 
 
 def settled(probe: Probe, settings: Mapping[str, Any]) -> Probe:

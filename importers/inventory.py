@@ -13,7 +13,7 @@ from importers.plan import Delivery, Plan
 from tim.errors import Language, render
 
 COLUMNS = (
-    "uri", "format", "kind", "dataset", "key", "files", "bytes", "count", "crs", "vertical", "west", "south", "bottom", "east", "north", "top",
+    "uri", "format", "kind", "dataset", "import", "key", "files", "bytes", "count", "crs", "vertical", "west", "south", "bottom", "east", "north", "top",
     "seconds", "disk", "problems",
 )  # fmt: skip
 """Of the CSV. Extents are native, in the CRS as found or said."""
@@ -56,12 +56,12 @@ class Group:
     @property
     def seconds(self) -> float:
         """Of all, on one processor."""
-        return sum(d.estimate.seconds for d in self.deliveries)
+        return sum(d.estimate.seconds for d in self.deliveries if d.take)
 
     @property
     def disk(self) -> int:
         """Bytes of all."""
-        return sum(d.estimate.disk for d in self.deliveries)
+        return sum(d.estimate.disk for d in self.deliveries if d.take)
 
     @property
     def problems(self) -> int:
@@ -97,7 +97,7 @@ def to_csv(plan: Plan, language: Language | None = None) -> str:
         problems = "\n".join(render(p.code, p.fields, language) for p in probe.problems)
         said = delivery.place.vertical or probe.found.vertical or ""
         writer.writerow(_plain([
-            probe.uri, probe.format, probe.kind, delivery.dataset, probe.key, probe.files, probe.size, probe.count, crs_name(delivery), said,
+            probe.uri, probe.format, probe.kind, delivery.dataset, "yes" if delivery.take else "no", probe.key, probe.files, probe.size, probe.count, crs_name(delivery), said,
             *(probe.low or (None,) * 3), *(probe.high or (None,) * 3), delivery.estimate.seconds, delivery.estimate.disk, problems,
         ]))  # fmt: skip
     for rejected in plan.left_out:

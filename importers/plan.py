@@ -2,7 +2,7 @@
 
 ``make_plan`` walks the sources and writes down, per delivery, what it is, where it seems to lie, what is wrong with it, what it will
 cost, and what will be done with it; ``to_yaml`` and ``from_yaml`` are for people; :func:`importers.run.run_import` does it. What binds
-in a written plan is ``uri``, ``format``, ``kind``, ``key``, ``dataset``, ``title`` and the four place options; all else is looked at again.
+in a written plan is ``uri``, ``format``, ``kind``, ``key``, ``dataset``, ``title``, ``import`` and the four place options; all else is looked at again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, get_args
 import numpy as np
 import yaml
 
-from importers import FORMATS, Probe, settled
+from importers import FORMATS, Probe, listed_only, settled
 from importers.document import Node, read_document
 from importers.standing import placed
 from importers.walk import Inventory, probe
@@ -37,9 +37,9 @@ _DUMPER = type("_Dumper", (getattr(yaml, "CSafeDumper", yaml.SafeDumper),), {"ig
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PER_POINT = (9e-7, 32.0)
 """Seconds on one processor, and bytes of disk (tiles and scratch at their largest). Measured on terrain_3M.laz: 0.8 µs and 31 bytes."""
-_PER_BYTE: Mapping[str, tuple[float, float]] = {"osgb": (1.7e-8, 1.0), "tiles3d": (0.0, 0.0)}
+_PER_BYTE: Mapping[str, tuple[float, float]] = {"osgb": (1.7e-8, 1.0), "tiles3d": (0.0, 0.0), "dem": (0.0, 0.0)}
 """The same for formats that are not counted in points. Measured on the OSGB set: 60 MB/s, 0.86 bytes per byte, textures passed through.
-Tilesets are mounted: nothing is made."""
+Tilesets are mounted and height rasters listed: nothing is made."""
 _LAZ_POINT = 5.0
 """Bytes, where a point cloud does not say how many it has."""
 
@@ -80,6 +80,8 @@ class Delivery:
     place: PlaceOptions
     estimate: Estimate
     settings: Mapping[str, Any] = field(default_factory=dict)
+    take: bool = True
+    """Whether to import it; otherwise it is only listed, and the run says so."""
     fresh: bool = field(default=True, compare=False)
     """Whether ``probe`` was made in this run; otherwise it is made again before importing."""
 
@@ -147,14 +149,17 @@ def make_plan(sources: Sequence[Path], options: Options = Options()) -> Plan:
     for found in probes:
         slug = name if len(kinds) < 2 else f"{name[: 62 - len(found.kind)]}-{found.kind}"
         problems = list(found.problems)
+        listed = None if found.fatal else listed_only(found.format)
+        if listed is not None:
+            problems.insert(0, Rejected(found.key, listed[0], {"file": found.key or found.uri}))
         try:
-            if not found.fatal:
+            if not (found.fatal or listed):
                 place_of(found, options.place, options.defaults, options.settings)
         except PlaceError as error:
             problems.append(Rejected(found.key or found.uri, error.code, error.fields))
         deliveries.append(Delivery(
             replace(found, problems=tuple(problems)), slug, title if len(kinds) < 2 else f"{title} ({found.kind})", options.place,
-            estimate(found.format, found.size, found.count), options.settings,
+            estimate(found.format, found.size, found.count), options.settings, listed is None,
         ))  # fmt: skip
     _check(deliveries, [delivery.probe.uri for delivery in deliveries])
     return Plan(tuple(deliveries), tuple(left_out), options.defaults)
@@ -242,8 +247,8 @@ def _delivery_record(delivery: Delivery) -> dict[str, Any]:
     found, place = delivery.probe, delivery.place
     return {
         "uri": found.uri, "format": found.format, "kind": found.kind, "key": found.key, "dataset": delivery.dataset,
-        "title": delivery.title, **asdict(place), "settings": dict(delivery.settings), "files": found.files, "size": found.size, "count": found.count,
-        "low": found.low and list(found.low), "high": found.high and list(found.high),
+        "title": delivery.title, "import": delivery.take, **asdict(place), "settings": dict(delivery.settings), "files": found.files, "size": found.size, "count": found.count,
+        "low": found.low and [*map(float, found.low)], "high": found.high and [*map(float, found.high)],
         "found": {**asdict(found.found), "origin": list(found.found.origin)}, "fatal": found.fatal,
         "problems": [_rejected_record(rejected) for rejected in found.problems], "options": dict(found.options),
         "estimate": asdict(delivery.estimate),
@@ -259,7 +264,7 @@ def _rejected_record(rejected: Rejected) -> dict[str, Any]:
 
 def _read_delivery(node: Node) -> Delivery:
     node.only({
-        "uri", "format", "kind", "key", "dataset", "title", *(f.name for f in fields(PlaceOptions)), "files", "size", "count", "low", "high",
+        "uri", "format", "kind", "key", "dataset", "title", "import", *(f.name for f in fields(PlaceOptions)), "files", "size", "count", "low", "high",
         "found", "fatal", "problems", "options", "estimate", "settings",
     })  # fmt: skip
     dataset = node.get("dataset", str)
@@ -287,7 +292,7 @@ def _read_delivery(node: Node) -> Delivery:
             node.get("override_vertical", bool, default=False),
         ),
         estimate(format_name, size, node.get("count", int, default=None)) if cost is None else Estimate(cost.get("seconds", float), cost.get("disk", int)),
-        settings=node.plain("settings", {}), fresh=False,
+        settings=node.plain("settings", {}), take=node.get("import", bool, default=True), fresh=False,
     )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -14,17 +15,21 @@ from uuid import UUID
 import numpy as np
 
 from importers import ImportContext, Probe, importer, layer_of, settled
+from importers.origins import NOBODY, Held, Numbers, judged, slot
 from importers.plan import Delivery, place_of
-from importers.redelivery import Repeated, id_of
+from importers.redelivery import id_of
 from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, ObjectRecord, Rejected, Stage
 from tim.place import Box3, Place
 from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
+from tim.store import Put
 
 FINEST, COARSEST = 2.0**-10, 2.0**-5
 """Metres: the lattice of a point cloud is no finer and no coarser, whatever its file says."""
 _SPOOL = 16 << 20
+_NAMED = 1000
+"""Records of one delivery whose keys another has that are named; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,17 @@ class Reading:
     """Objects."""
     layers: dict[str, set[str]] = field(default_factory=dict)
     """By scenario: the layers whose objects were read whole."""
+    reached: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """By scenario and layer: the keys of the deliveries whose objects go there, also of those that broke off."""
     box: Box3 | None = None
     step: float = COARSEST
     ids: bytearray = field(default_factory=bytearray)
+    given: dict[str, Given] = field(default_factory=dict)
+    """What was read, by key."""
+    lost: Numbers = field(default_factory=lambda: np.empty(0, np.int32))
+    """Of each record, :func:`importers.origins.judged`, once :meth:`judge` was asked to."""
+    names: Sequence[str] = ()
+    """What ``lost`` counts in."""
     spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by close
 
     def close(self) -> None:
@@ -84,12 +97,13 @@ class Reading:
         self.title, self.kind = self.title or delivery.title, delivery.probe.kind
         found = delivery.probe
         problems = {(p.where, p.code): p for p in found.problems}
+        self.given[found.key] = Given(found.uri, self.records, str(delivery.settings.get("replaces", "")))
         try:
             if found.fatal:
                 first = found.problems[0]
                 raise CorruptSource(first.code, **first.fields)
             place = place_of(found, delivery.place, defaults, delivery.settings)
-            one = _One(str(delivery.settings.get("scenario", "")))
+            one = _One(found.key, str(delivery.settings.get("scenario", "")))
             said = _said(delivery.settings)
             for item in importer(found.format).read(found, _context(delivery, place, self.uid)):
                 self.keep(said(item) if isinstance(item, ObjectRecord) else item, problems, one)
@@ -140,37 +154,93 @@ class Reading:
             case ObjectRecord():
                 pickle.dump(item, self.spool)
                 self.records += 1
-                self.ids += _slot(item, self.uid)
+                self.ids += slot(id_of(item, self.uid).bytes, item.scenario)
                 one.objects += 1
                 if self.kind == "objects":
+                    self.reached.setdefault((item.scenario, item.layer), set()).add(one.key)
                     one.layers.setdefault(item.scenario, set()).add(item.layer)
                 if item.box is not None:
                     self.box = union(self.box, item.box)
 
-    def items(self, lost: Callable[[Rejected], None] = lambda _: None) -> Iterator[ObjectRecord | Blob]:
-        """The objects and blobs, in the order they were read; of objects that come twice the first, the others are told as ``lost``."""
-        again = Repeated(np.frombuffer(bytes(self.ids), "S16"))
+    @property
+    def taken(self) -> int:
+        """Objects of which none else has the key."""
+        return int((self.lost == NOBODY).sum())
+
+    @property
+    def contested(self) -> set[str]:
+        """Keys of the deliveries of which another has objects."""
+        givers, keys = self._givers(), list(self.given)
+        return {keys[giver] for giver in np.unique(givers[(self.lost != NOBODY) & (self.lost != givers)])}
+
+    def judge(self, held: Mapping[str, Held]) -> None:
+        """Tell which records are taken, knowing what others have (:func:`importers.origins.held`)."""
+        self.names = next((one.names for one in held.values()), list(self.given))
+        self.lost = judged(np.frombuffer(bytes(self.ids), "S16"), self._givers(), held)
+
+    def items(self, lost: Callable[[Rejected], None] = lambda _: None) -> Iterator[Put | Blob]:
+        """The objects that :meth:`judge` lets be taken, with their sources, and blobs, in the order they were read.
+
+        ``lost`` is told what has a key that another delivery has (the first, then how many more), or one that its own has given already.
+        """
+        givers = self._givers()
+        keys = list(self.given)
+        counts: Counter[tuple[int, int]] = Counter()
+        number = -1
         self.spool.seek(0)
         while True:
             try:
                 item = pickle.load(self.spool)
             except EOFError:
-                return
-            if isinstance(item, ObjectRecord) and again(UUID(bytes=_slot(item, self.uid))):
-                where = f"{item.layer}#{item.source_key}" if item.layer else item.source_key
-                lost(Rejected(where, "import.object-twice", {"key": item.source_key, "layer": item.layer or "-"}))
-            else:
+                break
+            if isinstance(item, Blob):
                 yield item
+                continue
+            number += 1
+            giver, other = int(givers[number]), int(self.lost[number])
+            if other == NOBODY:
+                yield Put(item, source=keys[giver] if self.kind == "objects" and keys[giver] in self.sources else "")
+                continue
+            where = f"{item.layer}#{item.source_key}" if item.layer else item.source_key
+            said = {"key": item.source_key, "layer": item.layer or "-"}
+            if other == giver:
+                lost(Rejected(where, "import.object-twice", said))
+                continue
+            counts[giver, other] += 1
+            if counts[giver, other] <= _NAMED:
+                said |= {"first": self.names[other], "second": keys[giver]}
+                lost(Rejected(where, "import.object-of-other", said))
+        for (giver, other), count in counts.items():
+            if count > _NAMED:
+                more = {"count": count - _NAMED, "first": self.names[other], "second": keys[giver]}
+                lost(Rejected(keys[giver], "import.objects-of-other", more))
 
     def objects(self, scenario: str) -> Iterator[ObjectRecord]:
-        """The objects of one scenario, each once."""
-        return (item for item in self.items() if isinstance(item, ObjectRecord) and item.scenario == scenario)
+        """The objects of one scenario that are taken."""
+        return (item.object for item in self.items() if isinstance(item, Put) and item.object.scenario == scenario)
+
+    def _givers(self) -> Numbers:
+        """Of each record, the number of its delivery."""
+        starts = [one.start for one in self.given.values()]
+        return np.repeat(np.arange(len(starts), dtype=np.int32), np.diff([*starts, self.records]))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A delivery that was read."""
+
+    uri: str
+    start: int
+    """The number of its first object."""
+    replaces: str
+    """Key of the source whose objects are its, where it is said to replace one."""
 
 
 @dataclass(slots=True)
 class _One:
     """What is known of the delivery that is being read."""
 
+    key: str
     scenario: str
     sources: int = 0
     objects: int = 0
@@ -224,14 +294,6 @@ def _said(settings: Mapping[str, Any]) -> Callable[[ObjectRecord], ObjectRecord]
         return replace(record, scenario=record.scenario or scenario, stage=staged)
 
     return said
-
-
-def _slot(record: ObjectRecord, dataset: UUID) -> bytes:
-    """16 bytes that two records share only where one would replace the other: id and scenario."""
-    name = id_of(record, dataset)
-    if not record.scenario:
-        return name.bytes
-    return UUID(int=name.int ^ id_of(replace(record, tim_id=None, source_key=record.scenario), dataset).int).bytes
 
 
 def _step(found: Probe, place: Place) -> float:

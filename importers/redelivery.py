@@ -7,7 +7,7 @@ only what differs is looked at field by field.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from importers.origins import Ids
 from tim.model import Dataset, ObjectRecord, derived_id
 from tim.store import ObjectStore
 from tim.store.canonical import canonical, dumps
@@ -24,8 +25,6 @@ SAMPLES = 10
 _LOOKED_AT = 10_000
 """Changed objects whose fields are compared; more are only counted."""
 _BATCH = 500
-Ids = NDArray[np.bytes_]
-"""S16[n]: ``tim_id``, big-endian."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Diff:
     changed: int
     unchanged: int
     absent: int
-    """Objects of these layers that are there now and that the delivery no longer has."""
+    """Objects of these layers that are there now and that the delivery no longer has; those of other sources are not among them."""
     fields: Mapping[str, int]
     """How many of the changed objects differ in a field; of the first 10,000 of them."""
     samples: Mapping[str, Sequence[Sample]]
@@ -79,20 +78,19 @@ class Diff:
 
 
 def compare(
-    store: ObjectStore, dataset: Dataset, objects: Callable[[], Iterable[ObjectRecord]], layers: Collection[str], scenario: str = "",
+    store: ObjectStore, dataset: Dataset, objects: Iterable[ObjectRecord], layers: Collection[str], scenario: str = "",
+    foreign: Ids | None = None,
 ) -> Diff:  # fmt: skip
-    """Compare objects with what a dataset has now in these layers. ``objects`` is gone through twice; one that comes again does not count.
+    """Compare objects, each given once, with what a dataset has now in these layers; those of ``foreign`` there are not missed.
 
     Raises StoreError where a record cannot be kept at all.
     """
     known, digests = _known(store, dataset.slug, layers, scenario)
-    ids = np.frombuffer(b"".join(id_of(record, dataset.uid).bytes for record in objects()), "S16")
-    again = Repeated(ids)
+    seen = bytearray()
     tally = _Tally(store, dataset.uid, scenario)
-    for record in objects():
+    for record in objects:
         ours = canonical(record, dataset.uid)
-        if again(ours.tim_id):
-            continue
+        seen += ours.tim_id.bytes
         name = ours.tim_id.bytes.rstrip(b"\0")
         at = int(np.searchsorted(known, np.bytes_(name)))
         if at == len(known) or known[at] != name:
@@ -103,29 +101,12 @@ def compare(
         else:
             tally.unchanged += 1
     tally.look()
-    absent = np.setdiff1d(known, ids)
+    absent = np.setdiff1d(known, np.frombuffer(bytes(seen), "S16"))
+    absent = absent if foreign is None else np.setdiff1d(absent, foreign)
     for version in store.read([uuid_of(i) for i in absent[:SAMPLES]], scenario=scenario):
         tally.sample("absent", version.object, version.tim_id)
     fields = _most_first(tally.fields)
     return Diff(tally.created, tally.changed, tally.unchanged, len(absent), fields, tally.samples, absent)
-
-
-class Repeated:
-    """Says of each id, asked in order, whether it came before; holds only those that come more than once."""
-
-    def __init__(self, ids: Ids) -> None:
-        """``ids``: all that will be asked for."""
-        column = np.sort(ids)
-        self.ids = {uuid_of(i) for i in np.unique(column[1:][column[1:] == column[:-1]])}
-        self._seen: set[UUID] = set()
-
-    def __call__(self, tim_id: UUID) -> bool:
-        """Whether this id was asked for before."""
-        if tim_id not in self.ids:
-            return False
-        before = tim_id in self._seen
-        self._seen.add(tim_id)
-        return before
 
 
 def differences(old: ObjectRecord, new: ObjectRecord, dataset: UUID) -> tuple[str, ...]:

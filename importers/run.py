@@ -13,16 +13,18 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
+from importers import listed_only
 from importers.done import Done, Stamps
+from importers.origins import Held, held
 from importers.plan import Delivery, Plan, defaults_of
 from importers.reading import FINEST, Imported, Reading, fresh
 from importers.redelivery import Diff, compare, uuid_of
-from tim.errors import TimError, UsageError, is_warning
+from tim.errors import SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, Dataset, Rejected, dataset_uid
 from tim.place import Box3, Frame
 from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
-from tim.store import Applied, Changeset, ObjectStore, Operation, Put, PutSource, Retire
+from tim.store import Applied, Changeset, DropSource, ObjectStore, Operation, PutSource, Retire
 from tim.workspace import Workspace
 
 
@@ -89,13 +91,13 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
     their layer no longer has end at this date (ISO 8601) instead of only being reported.
 
     A delivery that cannot be read or placed is quarantined where others can; where none can, its refusal is raised (SourceError,
-    PlaceError). Raises UsageError ``import.kind-differs`` where a dataset exists with another kind.
+    PlaceError). Those the plan only lists are told by a warning; where it lists nothing else, that is refused. Raises UsageError ``import.kind-differs`` where a dataset exists with another kind.
     """
     began = time.monotonic()
     run = _Run(workspace, plan, progress)
     done: list[DatasetImport] = []
     imported: list[Imported] = []
-    rejected = list(plan.left_out)
+    rejected = [*plan.left_out, *run.listed]
     failed: list[Reading] = []
     with run.locked(), workspace.store() as store:
         _check_kinds(store, run.ordered)
@@ -115,7 +117,9 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
             lost = [*(plan.left_out if len(done) == 1 else []), *reading.rejected]
             workspace.quarantine.add(slug, (one for one in lost if not is_warning(one.code)))
             missing = result.diff.absent - result.retired if result.diff else 0
-            Done(workspace, slug).write(store, [] if missing else reading.deliveries, run.stamps(deliveries))
+            contested = reading.contested
+            settled = [] if missing else [one for one in reading.deliveries if one.key not in contested]
+            Done(workspace, slug).write(store, settled, run.stamps(deliveries))
         refusal = next((reading.refusal for reading in failed if reading.refusal), None)
         if refusal is not None and not done:
             raise refusal
@@ -142,7 +146,7 @@ def diff_import(workspace: Workspace, plan: Plan, progress: Listener | None = No
     if refusal is not None and not found:
         raise refusal
     imported = [one for reading in readings for one in reading.deliveries]
-    rejected = [*plan.left_out, *(one for reading in readings for one in reading.rejected)]
+    rejected = [*plan.left_out, *run.listed, *(one for reading in readings for one in reading.rejected)]
     return ImportReport(found, imported, rejected, time.monotonic() - began)
 
 
@@ -155,10 +159,11 @@ class _Run:
     """The deliveries of a plan in their order, and what is the same for all."""
 
     def __init__(self, workspace: Workspace, plan: Plan, progress: Listener | None) -> None:
-        if not plan.deliveries:
-            raise UsageError("import.empty-plan")
+        self.listed = [_listed(delivery) for delivery in plan.deliveries if not delivery.take]
+        if len(self.listed) == len(plan.deliveries):
+            raise _nothing(plan)
         self.workspace, self.progress = workspace, progress
-        self.ordered = sorted(plan.deliveries, key=lambda d: (d.dataset, d.probe.key))
+        self.ordered = sorted((d for d in plan.deliveries if d.take), key=lambda d: (d.dataset, d.probe.key))
         self.defaults = defaults_of(workspace) if plan.defaults == PlaceOptions() else plan.defaults
         self.number = 0
         self._stamps = Stamps(self.defaults)
@@ -205,6 +210,21 @@ class _Run:
                 reading.rejected += one.rejected
 
 
+def _listed(delivery: Delivery) -> Rejected:
+    """The remark on a delivery that is not to be imported."""
+    name = delivery.probe.key or delivery.probe.uri
+    remark, _ = listed_only(delivery.probe.format) or ("import.not-taken", "")
+    return Rejected(name, remark, {"file": name})
+
+
+def _nothing(plan: Plan) -> TimError:
+    """Why a plan imports nothing."""
+    for delivery in plan.deliveries:
+        if codes := listed_only(delivery.probe.format):
+            return SourceError(codes[1], file=delivery.probe.key or delivery.probe.uri)
+    return UsageError("import.empty-plan")
+
+
 def _name(delivery: Delivery) -> tuple[str, str]:
     return delivery.probe.format, delivery.probe.key
 
@@ -228,12 +248,31 @@ def _there(store: ObjectStore, reading: Reading) -> Dataset | None:
     return next((dataset for dataset in store.datasets() if dataset.slug == reading.dataset), None)
 
 
-def _diffs(store: ObjectStore, dataset: Dataset, reading: Reading) -> dict[str, Diff]:
+def _judge(store: ObjectStore, reading: Reading, old: Dataset | None) -> dict[str, Held]:
+    """Let the reading know which of its objects are taken; what others have of its layers, by scenario."""
+    read = {key: given.uri for key, given in reading.given.items()}
+    replaced = {given.replaces for given in reading.given.values()}
+    others = held(store, old.slug, reading.reached, read, replaced) if old and reading.kind == "objects" else {}
+    reading.judge(others)
+    return others
+
+
+def _replaced(store: ObjectStore, reading: Reading, old: Dataset | None) -> list[str]:
+    """The sources that deliveries are said to replace, and that gave no layer but theirs."""
+    named = {given.replaces for given in reading.given.values()} - reading.sources.keys()
+    layers = set().union(*reading.layers.values())
+    there = store.sources(old.slug) if old and any(named) else []
+    return [s.key for s in there if s.key in named and layers.issuperset(s.options.get("layers", ()))]
+
+
+def _diffs(store: ObjectStore, dataset: Dataset, reading: Reading, others: Mapping[str, Held]) -> dict[str, Diff]:
     """By scenario, what a dataset of objects has and what the reading has of the same layers."""
     return {
-        scenario: compare(store, dataset, lambda s=scenario: reading.objects(s), layers, scenario)  # type: ignore[misc]
+        scenario: compare(
+            store, dataset, reading.objects(scenario), layers, scenario, others[scenario].foreign if scenario in others else None
+        )
         for scenario, layers in sorted(reading.layers.items())
-    }
+    }  # fmt: skip
 
 
 def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetImport:
@@ -243,18 +282,22 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
         reading.dataset, reading.title, reading.kind, reading.uid,
         frame_around(reading.box, reading.step if reading.kind == "points" else FINEST), settings=_settings(reading),
     )  # fmt: skip
-    diffs = _diffs(store, dataset, reading) if old else {}
+    others = _judge(store, reading, old)
+    diffs = _diffs(store, dataset, reading, others) if old else {}
     states = _states(store, reading, old)
+    replaced = _replaced(store, reading, old)
     before = store.seq
 
     def operations() -> Iterator[Operation]:
         for key in sorted(reading.sources):
             yield PutSource(reading.sources[key])
+        for key in replaced:
+            yield DropSource(key)
         for item in reading.items(reading.rejected.append):
             if isinstance(item, Blob):
                 store.put_blob(item.data)
             else:
-                yield Put(item)
+                yield item
         if retire is not None:
             for scenario, diff in diffs.items():
                 for name in diff.absent_ids:
@@ -265,7 +308,7 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
     else:
         applied = store.apply(Changeset(dataset.slug, operations(), reason="import", make=None if old else dataset))
     known = [one for one in reading.deliveries if one.known]
-    total = sum(one.objects for one in reading.deliveries)
+    total = reading.taken + sum(one.objects for one in known)
     return DatasetImport(
         dataset.slug, dataset.title, dataset.kind, old is None, applied.seq if applied.seq != before else None,
         states | {"unchanged": states["unchanged"] + sum(one.sources for one in known)},
@@ -277,9 +320,12 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
 def _foreseen(store: ObjectStore, reading: Reading) -> DatasetImport:
     """What :func:`_apply` would do."""
     old = _there(store, reading)
-    diffs = _diffs(store, old, reading) if old else {}
-    diff = _sum(diffs)
-    objects = {"created": reading.records, "updated": 0, "unchanged": 0}
+    others = _judge(store, reading, old)
+    diff = _sum(_diffs(store, old, reading, others)) if old else None
+    if reading.taken < reading.records:
+        for _ in reading.items(reading.rejected.append):
+            pass
+    objects = {"created": reading.taken, "updated": 0, "unchanged": 0}
     if diff is not None:
         objects = {"created": diff.created, "updated": diff.changed, "unchanged": diff.unchanged}
     return DatasetImport(

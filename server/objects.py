@@ -5,7 +5,9 @@ What a caller may not see is not there: an object of a private dataset answers l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -28,7 +30,12 @@ MOST_IDS = 1000
 MOST_ITEMS = 1000
 _OWN = {"bbox", "datetime", "limit", "cursor", "class", "stage", "layer", "token", "f"}
 """Query parameters of items that are no attributes."""
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d))?", re.ASCII)
 Limit = Annotated[int, Query(ge=1)]
+Times = Annotated[
+    str | None,
+    Query(alias="datetime", description="A moment or an interval: 2026-11-21, 2026-11-21T08:00:00Z, 2020-01-01/2026-11-21, ../2026-11-21, 2020-01-01/.."),
+]  # fmt: skip
 
 
 def register(api: FastAPI, catalog: Catalog) -> None:
@@ -84,22 +91,22 @@ def register(api: FastAPI, catalog: Catalog) -> None:
         "/api/collections/{dataset}/items", summary="The objects of a dataset as GeoJSON features", tags=["Objects"]
     )
     async def items(
-        dataset: str, request: Request, bbox: str | None = None, datetime: str | None = None, limit: Limit = 100, cursor: str | None = None,
+        dataset: str, request: Request, bbox: str | None = None, times: Times = None, limit: Limit = 100, cursor: str | None = None,
         class_: Annotated[str | None, Query(alias="class")] = None, stage: Stage | None = None, layer: str | None = None,
     ) -> Json:  # fmt: skip
         await catalog.ensure(live=True)
         record = catalog.authorize(dataset, secret_of(request), None)
         if class_ is not None:
             classes.get(class_)
+        moment, during = _times(times)
         wanted = Filter(
-            dataset, box=_box(bbox), class_id=class_, stage=stage, layer=layer, scenario=str(record.settings.get("scenario", "")),
+            dataset, during=during, box=_box(bbox), class_id=class_, stage=stage, layer=layer, scenario=str(record.settings.get("scenario", "")),
             properties={name: value for name, value in request.query_params.items() if name not in _OWN},
         )  # fmt: skip
-        moment = AsOf(valid=_instant(datetime))
         size = min(limit, MOST_ITEMS)
 
         def look(store: ObjectStore) -> tuple[list[Json], str | None]:
-            page = store.query(wanted, moment, cursor, size)
+            page = store.query(wanted, AsOf(valid=moment), cursor, size)
             return features(page.items, store), page.cursor
 
         found, following = await catalog.ask(look)
@@ -190,14 +197,33 @@ def _box(text: str | None) -> Box3 | None:
     return west, south, bottom, east, north, top
 
 
-def _instant(text: str | None) -> str | None:
+def _times(text: str | None) -> tuple[str | None, tuple[str | None, str | None] | None]:
+    """A moment, or an interval with its ends (OGC API Features §7.15.4): ``a``, ``a/b``, ``../b``, ``a/..``, where nothing may stand for ``..``.
+
+    A date is its beginning, and as the end of an interval its last moment.
+    """
     if text is None:
-        return None
-    if "/" in text:
-        raise UsageError(
-            "server.bad-parameter", name="datetime", reason="one moment: 2026-11-21 or 2026-11-21T08:00:00Z"
-        )
-    return text
+        return None, None
+    start, mark, end = text.partition("/")
+    if not mark:
+        return _instant(start, text), None
+    first, last = (None if part in ("", "..") else _instant(part, text) for part in (start, end))
+    if last is not None and "T" not in last:
+        last = f"{last}T23:59:59.999999999Z"  # the finest a store tells apart
+    return None, (first, last)
+
+
+def _instant(text: str, whole: str) -> str:
+    """A date as it is, an instant (RFC 3339 §5.6) in UTC."""
+    match = _INSTANT.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError(text)
+        date, clock, fraction, zone = match.groups()
+        told = datetime.fromisoformat(f"{date}T{clock or '00:00:00'}{(zone or 'Z').upper()}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError("server.bad-datetime", value=whole) from None
+    return f"{told.replace(tzinfo=None).isoformat()}{fraction or ''}Z" if clock else str(date)
 
 
 def _here(request: Request, changes: Mapping[str, Any]) -> str:

@@ -81,20 +81,12 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
     if probe.fatal or probe.low is None or probe.high is None:
         return
     path = Path(probe.uri)
-    count = 0
     try:
         print_ = fingerprint(path)
         reader = Reader(path, probe.key, context, bool(probe.options["swap"]), int(probe.options["dimension"]))
-        for item in finished(reader.drafts(), context.place):
-            count += isinstance(item, ObjectRecord)
-            yield item
+        yield from context.told(probe, finished(reader.drafts(), context.place), print_)
     except OSError as error:
         raise SourceError("citygml.unreadable", file=probe.key, reason=error.strerror or str(error)) from None
-    if count:
-        yield SourceRef(
-            uri=str(path), format="citygml", kind="objects", key=probe.key, place=context.place, fingerprint=print_,
-            box=context.place.box(np.array(probe.low), np.array(probe.high)), count=count, options={"layers": [context.layer]},
-        )  # fmt: skip
 
 
 def open(ref: SourceRef) -> NoReturn:  # noqa: A001

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-
 from importers import ImportContext, Probe
 from importers.city import Draft, finished
 from importers.cityjson.document import Document, Problem, documents, overview, sniffed
@@ -56,19 +54,11 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         return
     path = Path(probe.uri)
     reader = Reader(path, probe.key, context, bool(probe.options.get("swap")))
-    count = 0
     try:
         print_ = fingerprint(path)
-        for item in finished(_drafts(path, probe, reader), context.place):
-            count += isinstance(item, ObjectRecord)
-            yield item
+        yield from context.told(probe, finished(_drafts(path, probe, reader), context.place), print_)
     except OSError as error:
         raise SourceError("cityjson.unreadable", file=probe.key, reason=error.strerror or str(error)) from None
-    if count:
-        yield SourceRef(
-            uri=str(path), format="cityjson", kind="objects", key=probe.key, place=context.place, fingerprint=print_,
-            box=context.place.box(np.array(probe.low), np.array(probe.high)), count=count, options={"layers": [context.layer]},
-        )  # fmt: skip
 
 
 def open(ref: SourceRef) -> NoReturn:  # noqa: A001

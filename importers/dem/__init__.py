@@ -1,6 +1,7 @@
 """Height rasters: GeoTIFF, Erdas Imagine, ESRI ASCII grids, SRTM ``.hgt`` and DTED, known by their headers.
 
-They are listed in an inventory with extent, CRS and size. Importing them is refused: the object graph has no terrain.
+They are listed in an inventory with extent, CRS and size, and in a plan as not to be imported. Naming one alone is refused: the object
+graph has no terrain.
 """
 
 from __future__ import annotations
@@ -10,16 +11,23 @@ from pathlib import Path
 from typing import NoReturn
 
 from importers import ImportContext, Probe
-from importers.dem.headers import READERS, BrokenHeaderError, read_header
+from importers.dem.headers import READERS, WORLD_FILES, BrokenHeaderError, read_header
 from tim.errors import SourceError
 from tim.model import Rejected
 from tim.place.resolve import FoundCrs
 from tim.sources import SourceRef
 
-__all__ = ["FOLDERS", "SUFFIXES", "open", "probe", "read"]
+__all__ = ["COMPANIONS", "FOLDERS", "LISTED", "SUFFIXES", "open", "probe", "read"]
 
 SUFFIXES = tuple(READERS)
 FOLDERS = False
+_BESIDE = (".prj", ".aux.xml", ".ovr")
+COMPANIONS = {
+    suffix: (*_BESIDE, f"{suffix}.aux.xml", f"{suffix}.ovr", *(WORLD_FILES if suffix in (".tif", ".tiff") else ()))
+    for suffix in SUFFIXES
+}  # fmt: skip
+"""World files, projections, statistics and overviews as GDAL and its like write them beside a raster."""
+LISTED = ("dem.listed", "dem.not-imported")
 
 
 def probe(path: Path, key: str = "") -> list[Probe]:
@@ -37,15 +45,14 @@ def probe(path: Path, key: str = "") -> list[Probe]:
     if header is None:
         return []
     found = FoundCrs(header.crs, header.vertical, where=key)
-    problems = [Rejected(key, "dem.not-imported", {"file": key})]
-    problems += [Rejected(key, "dem.needs-raster", {"file": key})] * header.opaque
+    problems = [Rejected(key, "dem.needs-raster", {"file": key})] * header.opaque
     low = high = None
     if header.extent is not None:
         west, south, east, north = header.extent
         low, high = (west, south, 0.0), (east, north, 0.0)
     options = {"columns": header.columns, "rows": header.rows}
     return [
-        Probe(str(path), "dem", "grid", key, 1, size, None, low, high, found, tuple(problems), True, options)
+        Probe(str(path), "dem", "grid", key, 1, size, None, low, high, found, tuple(problems), options=options)
     ]  # fmt: skip
 
 

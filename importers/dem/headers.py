@@ -19,6 +19,7 @@ _WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT = 256, 257, 258, 277, 339
 _SCALE, _TIE, _MATRIX, _KEYS = 33550, 33922, 34264, 34735
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 11: "f", 12: "d", 16: "Q"}
 _MODEL, _RASTER, _GEOGRAPHIC, _PROJECTED, _VERTICAL = 1024, 1025, 2048, 3072, 4096
+WORLD_FILES = (".tfw", ".tifw", ".wld")
 _HEAD = 64 * 1024
 _MANY = 4096
 """Entries of a directory, and bytes of a tag, beyond which a file is broken."""
@@ -59,10 +60,12 @@ def _tiff(path: Path) -> Header | None:
         return None  # a picture, or a mask
     columns, rows = tags[_WIDTH][0], tags[_HEIGHT][0]
     keys = _geo_keys(tags.get(_KEYS, ()))
-    extent = _tiff_extent(tags, columns, rows, half=0.5 if keys.get(_RASTER) == 2 else 0.0)
-    if extent is None and not keys:
-        return None
+    extent = _tiff_extent(tags, columns, rows, half=0.5 if keys.get(_RASTER) == 2 else 0.0) or _world(
+        path, columns, rows
+    )
     crs, vertical = (_code(keys, *names) for names in ((_PROJECTED, _GEOGRAPHIC), (_VERTICAL,)))
+    if extent is None and crs is None:
+        return None  # nothing says that it lies anywhere
     return Header(columns, rows, extent, crs, vertical)
 
 
@@ -105,6 +108,24 @@ def _tiff_extent(tags: Mapping[int, tuple[Any, ...]], columns: int, rows: int, h
         x0, y0 = x - i * a, y + j * down
     else:
         return None
+    return _edges((a, b, x0, d, e, y0), columns, rows, half)
+
+
+def _world(path: Path, columns: int, rows: int) -> Extent | None:
+    """By the world file beside it: six lines, of the middle of the upper left cell."""
+    for suffix in WORLD_FILES:
+        beside = path.with_suffix(suffix)
+        if beside.is_file():
+            a, d, b, e, x0, y0 = (
+                float(line) for line in beside.read_text(encoding="ascii", errors="replace")[:_MANY].split()[:6]
+            )
+            return _edges((a, b, x0, d, e, y0), columns, rows, half=0.5)
+    return None
+
+
+def _edges(affine: tuple[float, ...], columns: int, rows: int, half: float) -> Extent:
+    """Of a grid whose node (0, 0) is the corner of a cell, or where ``half`` is 0.5 its middle."""
+    a, b, x0, d, e, y0 = affine
     corners = [(u - half, v - half) for u in (0, columns) for v in (0, rows)]
     xs, ys = [x0 + a * u + b * v for u, v in corners], [y0 + d * u + e * v for u, v in corners]
     return min(xs), min(ys), max(xs), max(ys)
@@ -161,7 +182,7 @@ def _hgt(path: Path) -> Header | None:
         return None
     south = int(match[2]) * (1 if match[1] == "N" else -1)
     west = int(match[4]) * (1 if match[3] == "E" else -1)
-    return Header(nodes, nodes, (west, south, west + 1.0, south + 1.0), "EPSG:4326", "EPSG:5773")
+    return Header(nodes, nodes, (float(west), float(south), west + 1.0, south + 1.0), "EPSG:4326", "EPSG:5773")
 
 
 def _dted(path: Path) -> Header | None:

@@ -111,10 +111,8 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
     assert probe.low is not None
     assert probe.high is not None
     box: Box3 = (west, south, bottom, east, north, top)
-    yield SourceRef(
-        uri=str(path), format="epanet", kind="objects", key=probe.key, place=context.place, fingerprint=fingerprint(path),
-        box=box, count=len(network.nodes) + len(network.links), options={"layers": [context.layer], "encoding": network.encoding},
-    )  # fmt: skip
+    count = len(network.nodes) + len(network.links)
+    yield context.source(probe, fingerprint(path), box, count, encoding=network.encoding)
 
 
 def open(ref: SourceRef) -> PointSource | MeshTree | GridSource | VolumeSource:  # noqa: A001

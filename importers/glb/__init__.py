@@ -96,10 +96,7 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
     yield Blob(data)
     yield replace(record, name=str(context.settings.get("name") or record.name))
     assert record.box is not None
-    yield SourceRef(
-        uri=str(path), format="glb", kind="objects", key=probe.key, place=context.place, fingerprint=fingerprint(path), box=record.box, count=1,
-        options={"layers": [context.layer]},
-    )  # fmt: skip
+    yield context.source(probe, fingerprint(path), record.box, 1)
 
 
 def open(ref: SourceRef) -> PointSource | MeshTree | GridSource | VolumeSource:  # noqa: A001

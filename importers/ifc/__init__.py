@@ -109,11 +109,9 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         return
     assert probe.low is not None
     assert probe.high is not None
-    yield SourceRef(
-        uri=str(path), format="ifc", kind="objects", key=probe.key, place=context.place, fingerprint=print_,
-        box=model.box or context.place.box(np.array(probe.low), np.array(probe.high)), count=model.count,
-        options={"layers": [context.layer], "schema": summary.schema, "project": summary.project, "units": dict(summary.units)},
-    )  # fmt: skip
+    box = model.box or context.place.box(np.array(probe.low), np.array(probe.high))
+    about = {"schema": summary.schema, "project": summary.project, "units": dict(summary.units)}
+    yield context.source(probe, print_, box, model.count, **about)
 
 
 def open(ref: SourceRef) -> PointSource | MeshTree | GridSource | VolumeSource:  # noqa: A001

@@ -10,7 +10,7 @@ import hashlib
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,7 @@ def probe(path: Path, key: str = "") -> list[Probe]:
     except OSError:
         return []
     found, problems = _found_crs(path)
+    found = found if found.where else replace(found, where=key)
     extent = _extent(blocks, problems)
     if extent is None:
         problems.append(Rejected(key or path.name, "osgb.no-geometry", {"path": path.name}))

@@ -97,10 +97,7 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         missing = probe.count - reader.records
         yield Rejected(probe.key, "vector.records-missing", {"file": probe.key, "count": missing, "of": probe.count})
     if reader.box is not None:
-        yield SourceRef(
-            uri=str(path), format="vector", kind="objects", key=probe.key, place=context.place, fingerprint=prints, box=reader.box,
-            count=reader.count, options={"layers": [own], "rule": dict(rule.recognised)},
-        )  # fmt: skip
+        yield context.source(probe, prints, reader.box, reader.count, layers=[own], rule=dict(rule.recognised))
 
 
 def open(ref: SourceRef) -> NoReturn:  # noqa: A001

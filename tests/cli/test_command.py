@@ -8,8 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.importers.las import clouds
+from tests.importers.vector.fixtures import squares, write
 from tests.system.command import ROOT, ok, tim
+from tests.tiling.objects.things import table as feature_table
+from tiling.archive import Archive
+from tiling.spec import glb
 
+SITE = """[harbour]
+kind = "helmert-2d"
+to = "EPSG:4547"
+dx = 12.345
+dy = -6.789
+rotation = 1.5
+rotation_unit = "arcsec"
+scale_ppm = 3.2
+"""
 GUIDES = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -61,3 +74,116 @@ def test_doctor_says_what_is_there():
     report = ok("doctor", "--json").json
     assert report["ok"]
     assert {c["name"] for c in report["checks"]} >= {"Python", "numpy", "EGM96"}
+
+
+def test_doctor_names_the_files_that_places_need(tmp_path: Path):
+    """A parameter set that was stored with a dataset and is gone, or another now, is told before tiling fails."""
+    site, folder = tmp_path / "site.toml", tmp_path / "ws"
+    site.write_text(SITE, encoding="utf-8")
+    ok("init", folder)
+    clouds.write(tmp_path / "a.laz", 300, crs=None)
+    ok(
+        "import",
+        tmp_path / "a.laz",
+        "-w",
+        folder,
+        "--dataset",
+        "cloud",
+        "--crs",
+        f"@{site}#harbour",
+        "--vertical",
+        "ellipsoid",
+    )
+
+    def told() -> tuple[int, bool, str]:
+        outcome = tim("doctor", "-w", folder, "--json")
+        (check,) = [c for c in outcome.json["checks"] if c["name"] == "@site.toml#harbour"]
+        return outcome.code, check["ok"], check["detail"]
+
+    assert told() == (0, True, str(site))
+    site.write_text(SITE + "\n# another\n", encoding="utf-8")
+    code, good, detail = told()
+    assert (code, good) == (1, False)
+    assert "cloud" in detail
+    site.unlink()
+    code, good, detail = told()
+    assert (code, good) == (1, False)
+    assert "site.toml" in detail
+    assert "✗" in tim("doctor", "-w", folder).out
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> Path:
+    columns = {"编号": ["A1", "A2", "A3"], "屋主": ["甲", "乙", "丙"], "层数": [3, 5, 7], "备注": ["x", "y", "z"]}
+    write(tmp_path / "houses.shp", squares(3), columns, encoding="GBK")
+    ok("init", tmp_path / "ws")
+    ok(
+        "import",
+        tmp_path / "houses.shp",
+        "-w",
+        tmp_path / "ws",
+        "--dataset",
+        "houses",
+        "--layer",
+        "houses",
+        "--key",
+        "编号",
+        "--vertical",
+        "ellipsoid",
+    )
+    return tmp_path / "ws"
+
+
+def test_attributes_are_columns_of_objects(houses: Path):
+    """``tim tile --attributes`` for objects: each feature's values, by the tile's own table; a name that nobody has is told."""
+    done = tim("tile", "-w", houses, "--attributes", "屋主, 层数,nothing")
+    assert done.code == 0
+    assert "nothing" in done.err
+    shown = ok("tile", "-w", houses, "--attributes", "屋主,层数,nothing", "--json").json["datasets"][0]
+    assert [problem["code"] for problem in shown["problems"]] == ["objects.no-attribute"]
+    rows: dict[str, list[object]] = {}
+    with Archive(houses / "tiles") as archive:
+        assert [a["name"] for a in archive.latest("houses").attributes] == ["tim_id", "class", "name", "屋主", "层数"]  # type: ignore[union-attr]
+        for entry in archive.tiles("houses"):
+            if entry.content:
+                for name, values in feature_table(glb.parse(archive.read(entry.content.hash))).items():
+                    rows.setdefault(name, []).extend(values)
+    assert rows.keys() == {"tim_id", "class", "name", "屋主", "层数"}, "and no other column"
+    assert sorted(zip(rows["屋主"], rows["层数"], strict=True), key=lambda row: row[1]) == [
+        ("甲", 3),
+        ("乙", 5),
+        ("丙", 7),
+    ]  # type: ignore[index, arg-type, return-value]
+    ok("tile", "-w", houses, "--json")
+    with Archive(houses / "tiles") as archive:
+        assert "屋主" not in [a["name"] for a in archive.latest("houses").attributes]  # type: ignore[union-attr]
+
+
+def test_a_delivery_under_another_name(houses: Path, tmp_path: Path):
+    """Without a word it is another source, and what is there stays; --replaces says that it is the same."""
+    columns = {"编号": ["A1", "A2", "A4"], "屋主": ["甲", "丁", "戊"], "层数": [3, 5, 9], "备注": ["x", "y", "z"]}
+    write(tmp_path / "houses_2025.shp", squares(3), columns, encoding="GBK")
+    command = (
+        "import",
+        tmp_path / "houses_2025.shp",
+        "-w",
+        houses,
+        "--dataset",
+        "houses",
+        "--layer",
+        "houses",
+        "--key",
+        "编号",
+        "--vertical",
+        "ellipsoid",
+    )
+    done = tim(*command, "--diff", "--json")
+    assert done.code == 3
+    assert {r["code"] for r in done.json["rejected"]} == {"import.object-of-other"}
+    done = tim(*command)
+    assert done.code == 3
+    assert "--replaces 'houses.shp'" in tim(*command, "--json").out
+    (made,) = ok(*command, "--replaces", "houses.shp", "--json").json["datasets"]
+    assert made["objects"] == {"created": 0, "updated": 1, "unchanged": 2}
+    assert made["diff"]["absent"] == 1
+    assert [s["key"] for s in ok("info", "-w", houses, "--json").json["datasets"][0]["sources"]] == ["houses_2025.shp"]

@@ -1,19 +1,28 @@
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from importers.plan import Options, Plan, make_plan
 from importers.run import ImportReport, diff_import, run_import
 from tests.importers import tiny_parcels
 from tests.importers.test_run import ROOT, state
 from tests.importers.test_walk import dot
+from tests.importers.vector.fixtures import squares, write
+from tim.errors import TimError
 from tim.model import dataset_uid, derived_id
-from tim.store import AsOf
+from tim.place.resolve import PlaceOptions
+from tim.store import AsOf, Filter
 from tim.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("tiny_formats")
@@ -130,6 +139,187 @@ def test_keys_that_come_twice(workspace: Workspace, tmp_path: Path):
         found = store.get(derived_id(dataset_uid("p"), "town", "a"))
         assert found is not None
         assert found.object.name == "one"
+
+
+# Deliveries that share a layer
+
+
+def shared(workspace: Workspace, *paths: Path, retire: str | None = None, **settings: object) -> ImportReport:
+    plan = make_plan(paths, Options(dataset="p", settings={"layer": "L", **settings}))
+    return run_import(workspace, plan, retire=retire)
+
+
+def names(workspace: Workspace) -> dict[str, str]:
+    with workspace.store() as store:
+        return {v.object.source_key: v.object.name for v in store.query(Filter(dataset="p")).items}
+
+
+def refused(report: ImportReport) -> list[tuple[str, str, str]]:
+    """Key, who has it, who wanted it."""
+    found = [r for r in report.rejected if r.code == "import.object-of-other"]
+    assert len(found) == len(report.rejected)
+    return [(r.fields["key"], r.fields["first"], r.fields["second"]) for r in found]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    """Two districts that both count from 1."""
+    one = parcels(tmp_path / "d" / "one.parcels", {"1": ("one-1", 1), "2": ("one-2", 2)})
+    return one, parcels(tmp_path / "d" / "two.parcels", {"2": ("two-2", 9), "3": ("two-3", 9)})
+
+
+def test_two_deliveries_do_not_overwrite_each_other(workspace: Workspace, two: tuple[Path, Path]):
+    """In one run or one after the other, however often: the first keeps its key, the other is told both names and the way out."""
+    report = shared(workspace, *two)
+    assert refused(report) == [("2", "one.parcels", "two.parcels")]
+    told = json.dumps(TimError(report.rejected[0].code, **report.rejected[0].fields).record(), ensure_ascii=False)
+    assert all(word in told for word in ("one.parcels", "two.parcels", "--replaces", "图层"))
+    kept = {"1": "one-1", "2": "one-2", "3": "two-3"}
+    assert names(workspace) == kept
+    assert report.datasets[0].objects == {"created": 3, "updated": 0, "unchanged": 0}
+    for again in (two, two[1:], two[::-1], two[:1], two[1:]):
+        report = shared(workspace, *again)
+        assert names(workspace) == kept
+        assert refused(report) == [("2", "one.parcels", "two.parcels")] * (two[1] in again)
+        assert report.datasets[0].seq is None
+
+
+def test_what_stands_in_the_store_is_not_overwritten(workspace: Workspace, two: tuple[Path, Path]):
+    first, second = two
+    shared(workspace, second)
+    foreseen = diff_import(workspace, make_plan([first], Options(dataset="p", settings={"layer": "L"})))
+    report = shared(workspace, first)
+    for told in (foreseen, report):
+        assert refused(told) == [("2", "two.parcels", "one.parcels")]
+        (done,) = told.datasets
+        assert done.objects == {"created": 1, "updated": 0, "unchanged": 0}
+        assert done.diff is not None
+        assert (done.diff.created, done.diff.changed, done.diff.absent) == (1, 0, 0), "what is another's is not missed"
+    assert names(workspace) == {"1": "one-1", "2": "two-2", "3": "two-3"}
+    together = shared(workspace, *two)
+    assert refused(together) == [("2", "two.parcels", "one.parcels")], "who had it first keeps it, whatever the order"
+
+
+def test_each_source_is_delivered_again_by_itself(workspace: Workspace, two: tuple[Path, Path], tmp_path: Path):
+    shared(workspace, *two)
+    parcels(two[1], {"2": ("two-2", 9), "3": ("renamed", 9), "4": ("new", 1)})
+    again = shared(workspace, two[1]).datasets[0]
+    assert again.diff is not None
+    assert (again.diff.created, again.diff.changed, again.diff.absent) == (1, 1, 0)
+    parcels(two[1], {"4": ("new", 1)})
+    gone = shared(workspace, two[1], retire="2026-01-01").datasets[0]
+    assert gone.retired == 1, "only its own"
+    assert names(workspace) == {"1": "one-1", "2": "one-2", "4": "new"}
+    # From another folder, a file of the same name is the same delivery.
+    elsewhere = parcels(tmp_path / "e" / "one.parcels", {"1": ("one-1", 7), "2": ("one-2", 2)})
+    assert shared(workspace, elsewhere).datasets[0].objects["updated"] == 1
+    # The same file under another key, as the folder above it is given, is the same delivery as well.
+    parcels(elsewhere, {"1": ("one-1", 8), "2": ("one-2", 2)})
+    report = run_import(workspace, make_plan([tmp_path / "e"], Options(dataset="p", settings={"layer": "L"})))
+    assert report.rejected == []
+    assert report.datasets[0].objects["updated"] == 1
+
+
+def test_a_key_that_its_source_gave_up_is_free(workspace: Workspace, two: tuple[Path, Path]):
+    shared(workspace, *two)
+    parcels(two[0], {"1": ("one-1", 1)})
+    report = shared(workspace, *two)
+    assert refused(report) == []
+    assert names(workspace) == {"1": "one-1", "2": "two-2", "3": "two-3"}
+
+
+def test_a_delivery_under_another_name_replaces_when_told(workspace: Workspace, tmp_path: Path):
+    old = parcels(tmp_path / "town.parcels", town(4))
+    shared(workspace, old)
+    new = parcels(tmp_path / "town_2025.parcels", {"k0": ("house-0", 0), "k1": ("changed", 1), "k9": ("new", 9)})
+    report = shared(workspace, new)
+    assert refused(report) == [(key, "town.parcels", "town_2025.parcels") for key in ("k0", "k1")]
+    for _ in range(2):
+        report = shared(workspace, new, replaces="town.parcels")
+        assert report.rejected == []
+    with workspace.store() as store:
+        assert [s.key for s in store.sources("p")] == ["town_2025.parcels"]
+    assert names(workspace) == {"k0": "house-0", "k1": "changed", "k2": "house-2", "k3": "house-3", "k9": "new"}
+    newest = parcels(tmp_path / "town_2026.parcels", town(4))
+    report = shared(workspace, newest, replaces="town_2025.parcels", retire="2026-01-01")
+    assert report.rejected == []
+    assert names(workspace) == {key: name for key, (name, _) in town(4).items()}
+
+
+def test_scenarios_of_a_shared_layer_are_apart(workspace: Workspace, two: tuple[Path, Path]):
+    """A scheme may say another thing of the same object; two deliveries of one scheme may not."""
+    shared(workspace, two[0])
+    assert refused(shared(workspace, two[1], scenario="north")) == []
+    third = parcels(two[0].parent / "three.parcels", {"2": ("three-2", 9)})
+    assert refused(shared(workspace, third, scenario="north")) == [("2", "two.parcels", "three.parcels")]
+
+
+def test_a_store_of_before_knows_its_only_source(workspace: Workspace, two: tuple[Path, Path]):
+    """Objects that were imported before sources were noted are those of the one source there is."""
+    shared(workspace, two[0])
+    with sqlite3.connect(workspace.path / "store.sqlite") as db:
+        db.execute("UPDATE version SET source = NULL")
+    db.close()
+    assert refused(shared(workspace, two[1])) == [("2", "one.parcels", "two.parcels")]
+
+
+def test_layers_of_one_file_are_not_each_other(workspace: Workspace, tmp_path: Path):
+    """Two tables of a GeoPackage in one layer: they lie at one path, and are two deliveries nevertheless."""
+    for number, name in enumerate(("房屋", "古树")):
+        write(tmp_path / "town.gpkg", squares(2), {"id": ["1", f"{name}2"]}, layer=name, append=number > 0)
+    options = Options(dataset="p", settings={"layer": "L", "key": "id"}, place=PlaceOptions(vertical="ellipsoid"))
+    plan = make_plan([tmp_path / "town.gpkg"], options)
+    assert len(plan.deliveries) == 2
+    expected = [("1", "town.gpkg#古树", "town.gpkg#房屋")]
+    assert refused(run_import(workspace, plan)) == expected
+    alone = replace(plan, deliveries=tuple(d for d in plan.deliveries if d.probe.key.endswith("房屋")))
+    assert refused(run_import(workspace, alone)) == expected
+
+
+def test_very_many_are_counted(workspace: Workspace, tmp_path: Path):
+    one, other = (parcels(tmp_path / f"{name}.parcels", town(MANY)) for name in ("one", "other"))
+    report = shared(workspace, one, other)
+    named = [r for r in report.rejected if r.code == "import.object-of-other"]
+    (rest,) = [r for r in report.rejected if r.code == "import.objects-of-other"]
+    assert len(named) + rest.fields["count"] == MANY
+    assert len(named) <= 1000
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("123"), st.integers(0, 3), min_size=1), min_size=1),
+        min_size=1, max_size=5,
+    )
+)  # fmt: skip
+def test_any_sequence_of_deliveries(tiny_formats: None, runs: list[dict[str, dict[str, int]]]):
+    """Against a plain model: a key belongs to whom it was first given by, until he delivers without it while another delivers it."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace.create(Path(folder, "ws"))
+        owner: dict[str, tuple[str, int]] = {}
+        for number, run in enumerate(runs):
+            paths = [
+                parcels(Path(folder, str(number), f"{name}.parcels"), {key: (name, floors) for key, floors in lines.items()})
+                for name, lines in run.items()
+            ]  # fmt: skip
+            plan = make_plan([Path(folder, str(number))], Options(dataset="p", settings={"layer": "L"}))
+            assert len(plan.deliveries) == len(paths)
+            report = run_import(workspace, plan)
+            lost = set()
+            for key in sorted({key for lines in run.values() for key in lines}):
+                claims = sorted(name for name, lines in run.items() if key in lines)
+                has = owner.get(key, ("", 0))[0]
+                winner = has if has in claims or (has and has not in run) else claims[0]
+                if winner in claims:
+                    owner[key] = (winner, run[winner][key])
+                lost |= {(key, f"{winner}.parcels", f"{name}.parcels") for name in claims if name != winner}
+            assert set(refused(report)) == lost
+            with workspace.store() as store:
+                found = {
+                    v.object.source_key: (v.object.name, v.object.attributes["floors"])
+                    for v in store.query(Filter(dataset="p")).items
+                }
+            assert found == owner
 
 
 def test_scenarios_stand_beside_the_common_line(workspace: Workspace, tmp_path: Path):

@@ -195,6 +195,61 @@ def test_items_by_place(town: Town):
     assert town.client.get(f"/api/collections/houses/items?bbox={above}").json["features"] == []
 
 
+@pytest.fixture(scope="module")
+def ages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A dataset ``town``: an inn of 2010 to 2020 that is a hotel since, a barn until noon of 1 May 2015, a church always."""
+    workspace = Workspace.create(tmp_path_factory.mktemp("ages") / "ws")
+    dataset = Dataset("town", "town", "objects", dataset_uid("town"), FRAME)
+    said = [
+        ("a", "inn", "2010-01-01", "2020-01-01"), ("a", "hotel", "2020-01-01", None), ("b", "barn", None, "2015-05-01T12:00:00Z"), ("c", "church", None, None)
+    ]  # fmt: skip
+    with workspace.store() as store:
+        puts = [Put(ObjectRecord(k, "building", name, valid_from=start, valid_to=end)) for k, name, start, end in said]
+        store.apply(Changeset("town", puts, make=dataset))
+    client = Client(create_app(workspace))
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("times", "names"),
+    [
+        ("2012-01-01", {"inn", "barn", "church"}),
+        ("2020-01-01", {"hotel", "church"}),
+        ("2015-05-01T12:00:00Z", {"inn", "church"}),
+        ("2015-05-01T20:00:00+08:00", {"inn", "church"}),
+        ("2015-05-01T19:59:59.9+08:00", {"inn", "barn", "church"}),
+        ("2009-01-01/2009-12-31", {"barn", "church"}),
+        ("2009-01-01/2010-01-01", {"inn", "barn", "church"}),
+        ("2009-12-31T00:00:00Z/2009-12-31T23:59:59.999Z", {"barn", "church"}),
+        ("2016-01-01/2019-12-31", {"inn", "church"}),
+        ("2015-05-01T12:00:00Z/2016-01-01", {"inn", "church"}),
+        ("2015-05-01/2015-05-01", {"inn", "barn", "church"}),
+        ("2015-01-01/2021-01-01", {"hotel", "barn", "church"}),
+        ("../2009-12-31", {"barn", "church"}),
+        ("/2009-12-31", {"barn", "church"}),
+        ("2016-01-01/..", {"hotel", "church"}),
+        ("2016-01-01/", {"hotel", "church"}),
+        ("../..", {"hotel", "barn", "church"}),
+    ],
+)
+def test_items_by_time(ages: Client, times: str, names: set[str]):
+    path, seen = f"/api/collections/town/items?limit=1&datetime={quote(times, safe='')}", []
+    while path:
+        page = ages.get(path).json
+        seen += [f["properties"]["name"] for f in page["features"]]
+        following = [link["href"] for link in page["links"] if link["rel"] == "next"]
+        path = f"/api/collections/town/{following[0]}" if following else ""
+    assert sorted(seen) == sorted(names)
+
+
+def test_a_wrong_time_is_told_in_both_languages(ages: Client):
+    for times, code in {"yesterday": "server.bad-datetime", "2021-01-01/2020-01-01": "store.interval"}.items():
+        answer = ages.get(f"/api/collections/town/items?datetime={times}")
+        assert (answer.status, answer.json["code"]) == (400, code)
+        assert all(times.split("/")[-1] in answer.json["message"][language] for language in ("en", "zh"))
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -207,7 +262,12 @@ def test_items_by_place(town: Town):
         "stage=no",
         "cursor=x",
         "datetime=yesterday",
-        "datetime=../2020-01-01",
+        "datetime=2020-13-01",
+        "datetime=2020-01-01T08:00:00",
+        "datetime=2021-01-01/2020-01-01",
+        "datetime=2020-01-01/now",
+        "datetime=2020-01-01/2021-01-01/2022-01-01",
+        "datetime=",
     ],
 )
 def test_bad_parameters_are_the_callers(town: Town, query: str):

@@ -70,6 +70,11 @@ class Place:
     file: DatumFile | None = None
     """The file with the definition of the CRS, where it is referenced by name."""
 
+    @property
+    def files(self) -> tuple[DatumFile, ...]:
+        """All files that it depends on."""
+        return tuple(file for file in (self.file, self.datum.file, self.height.grid) if file is not None)
+
     def to_geographic(self, xyz: F64) -> F64:
         """float64[n, 3] native to longitude, latitude (degrees), height on the WGS 84 ellipsoid (m), EPSG:4979
         longitude first.

@@ -23,6 +23,9 @@ class Put:
     object: ObjectRecord
     if_version: int | None = None
     """The version number the writer has seen, 0 for none; Conflict where it is no longer current or others would be replaced as well."""
+    source: str = ""
+    """Key of the source that says so, registered before. It is noted with the version, also where nothing else is new; no part of history.
+    Empty: as what it replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,9 @@ class Filter:
     code: Code | None = None
     """Scheme and value must match; edition where it is not empty."""
     layer: str | None = None
+    during: tuple[str | None, str | None] | None = None
+    """Valid at any moment from the first to the second, both among them, open where ``None``; instead of the one moment of :attr:`AsOf.valid`.
+    All conditions hold of one version; of an object with several such versions, the one that is valid last is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,21 @@ class Appearance(NamedTuple):
     """JSON as it is stored: parsed by those who carry attributes."""
     box: Box3 | None
     representations: Sequence[Representation]
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Which source some objects are from, in columns."""
+
+    ids: NDArray[np.void]
+    """V16[n]: ``tim_id``, big-endian."""
+    sources: NDArray[np.int32]
+    """int32[n]: indices into :attr:`keys`; -1 where no source was named."""
+    keys: Sequence[str]
+    """Source keys, also of sources that are no longer in force."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +283,9 @@ class ObjectStore(Protocol):
 
     def search(self, text: str, datasets: Sequence[str], limit: int = 20) -> list[ObjectVersion]:
         """Current objects of these datasets by a code (exactly), the beginning of a name, or a part of one, in this order."""
+
+    def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
+        """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
 
     def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
         """Changesets, newest first."""

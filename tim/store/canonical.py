@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from tim.errors import StoreError
+from tim.errors import StoreError, UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, derived_id, new_id
 from tim.place import Box3
 from tim.sources import SourceRef
@@ -137,6 +137,14 @@ def validity(valid_from: str | None, valid_to: str | None, where: str) -> tuple[
     start, end = instant(valid_from, EVER, where), instant(valid_to, NEVER, where)
     if start >= end:
         raise StoreError("store.validity", object=where, valid_from=valid_from, valid_to=valid_to)
+    return start, end
+
+
+def interval(during: tuple[str | None, str | None]) -> tuple[str, str]:
+    """Both ends as sort keys, each a moment of it. Raises StoreError for what is no moment, UsageError where the end comes before the beginning."""
+    start, end = instant(during[0], EVER), instant(during[1], NEVER)
+    if start > end:
+        raise UsageError("store.interval", start=during[0], end=during[1])
     return start, end
 
 

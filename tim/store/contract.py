@@ -396,6 +396,45 @@ class StoreContract:
         assert store.count() == 1
         assert sorted(key_of(store.query(Filter(), AsOf("2950-01-01")).items)) == ["now", "plan"]
 
+    def test_any_moment_of_an_interval(self, store: ObjectStore) -> None:
+        """Validity is half-open, the interval has both its ends; an object comes once, as it was last in it."""
+        put(store, replace(box("a", 1), valid_from="2020-01-01", valid_to="2022-01-01"))
+        put(
+            store,
+            replace(box("a", 2), valid_from="2022-01-01"),
+            replace(box("b", 1), valid_to="2021-01-01"),
+            box("c", 1),
+        )
+        expected: dict[tuple[str | None, str | None], list[str]] = {
+            ("2019-01-01", "2019-12-31"): ["b1", "c1"], ("2019-01-01", "2020-01-01"): ["a1", "b1", "c1"],
+            ("2021-01-01", "2021-12-31T23:59:59.999999999Z"): ["a1", "c1"], ("2020-12-31", "2022-01-01"): ["a2", "b1", "c1"],
+            ("2022-01-01", "2022-01-01"): ["a2", "c1"], (None, "2019-12-31"): ["b1", "c1"], (None, None): ["a2", "b1", "c1"],
+            ("2021-06-01", None): ["a2", "c1"], ("2030-01-01T00:00:00.5Z", "2030-01-01T00:00:00.5Z"): ["a2", "c1"],
+        }  # fmt: skip
+        for during, names in expected.items():
+            found = [v.object.name for v in store.query(Filter(during=during), AsOf("1000-01-01")).items]
+            assert sorted(found) == names, during
+        during = ("2020-01-01", "2023-01-01")
+        assert [
+            v.object.name for v in store.query(Filter(during=during, class_id=box("a", 1).class_id), AsOf(seq=1)).items
+        ] == ["a1"]
+        by_one, cursor = [], None
+        while True:
+            page = store.query(Filter(during=during), None, cursor, 1)
+            by_one += [v.object.name for v in page.items]
+            if (cursor := page.cursor) is None:
+                break
+        assert sorted(by_one) == ["a2", "b1", "c1"]
+        assert [v.object.name for v in store.query(Filter(during=during, box=box("a", 1).box)).items].count("a1") <= 1
+
+    def test_an_interval_must_have_an_order(self, store: ObjectStore) -> None:
+        """Ends that are no moments, or stand in the wrong order, are refused."""
+        for during in (("2022-01-01", "2021-01-01"), ("2022-01-01T00:00:01Z", "2022-01-01")):
+            with pytest.raises(UsageError, match=r"2022"):
+                store.query(Filter(during=during))
+        with pytest.raises(StoreError):
+            store.query(Filter(during=("yesterday", None)))
+
     def test_times_order_as_time(self, store: ObjectStore) -> None:
         """Dates, instants and fractions of a second compare by what they mean."""
         put(store, replace(box("a", 1), valid_from="2020-01-01T00:00:00.5Z", valid_to="2020-01-01T00:00:01Z"))
@@ -626,6 +665,45 @@ class StoreContract:
         with pytest.raises(StoreError):
             store.apply(Changeset("town", [PutSource(first), PutSource(changed)]))
         assert store.sources("town") == [changed]
+
+    def test_where_objects_are_from(self, store: ObjectStore) -> None:
+        """A version notes the source that gave it; a note alone makes no history, and a statement without a source leaves it."""
+
+        def origins(layer: str = "", scenario: str = "") -> dict[str, str | None]:
+            names = {derived_id(TOWN.uid, layer, key).bytes: key for key in "abcd"}
+            found: dict[str, str | None] = {}
+            for part in store.origins("town", layer, scenario):
+                for i, source_ in zip(part.ids, part.sources, strict=True):
+                    found[names[i.tobytes()]] = None if source_ < 0 else part.keys[source_]
+            return found
+
+        def said(*puts: tuple[ObjectRecord, str]) -> Applied:
+            return store.apply(Changeset("town", [Put(record, source=key) for record, key in puts]))
+
+        store.apply(Changeset("town", [PutSource(source("one")), PutSource(source("two"))]))
+        other = replace(box("d", 1), layer="other")
+        said((box("a", 1), "one"), (box("b", 1), "two"), (box("c", 1), ""), (other, "one"))
+        assert origins() == {"a": "one", "b": "two", "c": None}
+        assert origins("other") == {"d": "one"}
+        seq = store.seq
+        assert said((box("a", 1), "two"), (box("c", 1), "one"), (box("b", 1), "")).unchanged == 3
+        assert store.seq == seq
+        assert origins() == {"a": "two", "b": "two", "c": "one"}
+        said((box("b", 2), "one"), (replace(box("b", 3), scenario="x"), "two"))
+        put(store, replace(box("c", 1), valid_from="2020-01-01", valid_to="2021-01-01", name="was"))
+        assert origins() == {"a": "two", "b": "one", "c": "one"}
+        assert origins(scenario="x") == {"b": "two"}
+        store.apply(
+            Changeset(
+                "town", [PutSource(replace(source("one"), count=77)), Put(box("a", 2), source="one"), DropSource("two")]
+            )
+        )
+        assert origins() == {"a": "one", "b": "one", "c": "one"}
+        store.apply(Changeset("town", [Retire(derived_id(TOWN.uid, "", "b"))]))
+        assert origins() == {"a": "one", "c": "one"}
+        with pytest.raises(StoreError) as caught:
+            said((box("a", 9), "two"))
+        assert caught.value.code == "store.no-source"
 
     def test_a_source_that_moved_is_the_same(self, store: ObjectStore) -> None:
         """Another path or time of the same bytes is noted without history."""
@@ -959,15 +1037,26 @@ class _HistoryMachine(RuleBasedStateMachine):
             for key in _KEYS
             if (r := self._record(key, wanted.scenario, seq, year)) is not None and _matches(r, wanted)
         }
-        found: list[ObjectVersion] = []
-        cursor = None
-        while True:
-            page = self.store.query(wanted, AsOf(_date(year), seq), cursor, limit)
-            found += page.items
-            cursor = page.cursor
-            if cursor is None:
-                break
+        assert sorted(key_of(self._pages(wanted, AsOf(_date(year), seq), limit))) == sorted(expected)
+
+    @precondition(lambda self: self.store.seq)
+    @rule(wanted=_FILTERS, ends=st.tuples(st.none() | _YEARS, st.none() | _YEARS), limit=st.integers(1, 3))
+    def ask_of_an_interval(self, wanted: Filter, ends: tuple[int | None, int | None], limit: int) -> None:
+        """Whoever matches in any year of it is found once, as in the last such year."""
+        if None not in ends:
+            ends = (min(ends), max(ends))  # type: ignore[type-var]
+        years = range(1999 if ends[0] is None else ends[0], 2008 if ends[1] is None else ends[1] + 1)
+        expected = {}
+        for key in _KEYS:
+            for year in years:
+                record = self._record(key, wanted.scenario, self.store.seq, year)
+                if record is not None and _matches(record, wanted):
+                    expected[key] = record
+        during = (_date(ends[0]), _date(ends[1]))
+        found = self._pages(replace(wanted, during=during), None, limit)
         assert sorted(key_of(found)) == sorted(expected)
+        for version in found:
+            assert _unbounded(version.object) == _unbounded(expected[version.object.source_key])
 
     @invariant()
     def every_moment(self) -> None:
@@ -982,6 +1071,14 @@ class _HistoryMachine(RuleBasedStateMachine):
                         assert (found is None) == (expected is None), (key, scenario, seq, year)
                         if found is not None and expected is not None:
                             assert _unbounded(found.object) == _unbounded(expected)
+
+    def _pages(self, wanted: Filter, as_of: AsOf | None, limit: int) -> list[ObjectVersion]:
+        found: list[ObjectVersion] = []
+        page = self.store.query(wanted, as_of, None, limit)
+        while page.cursor is not None:
+            found += page.items
+            page = self.store.query(wanted, as_of, page.cursor, limit)
+        return [*found, *page.items]
 
     def _record(self, key: str, scenario: str, seq: int, year: int) -> ObjectRecord | None:
         last = [s for s in self.said[key] if s.scenario == scenario and s.seq <= seq and s.start <= year < s.end]

@@ -98,15 +98,17 @@ def test_a_store_of_version_1_is_brought_up(path: Path):
     with sqlite3.connect(path) as db:
         for name in since_2:
             db.execute(f"DROP INDEX {name}")
+        db.execute("ALTER TABLE version DROP COLUMN source")
         db.execute("PRAGMA user_version = 1")
     db.close()
     with SqliteStore(path) as store:
         assert store.count("town") == 50
         assert [v.object.source_key for v in store.search("7", ["town"], limit=1)] == ["7"]
         put(store, box("more", 1))
+        assert [part.sources.tolist() for part in store.origins("town", "")] == [[-1] * 51]
     assert indexes(path) == wanted
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
     db.close()
 
 

@@ -32,6 +32,7 @@ from tim.store import (
     ChangesetRecord,
     Filter,
     ObjectVersion,
+    Origins,
     Outline,
     Page,
 )
@@ -280,6 +281,12 @@ class SqliteStore:
                 tables = "version v CROSS JOIN object o ON o.id = v.object"
                 where.add("o.dataset = ?", self._dataset_row(db, dataset)[0])
             return int(db.execute(f"SELECT count(*) FROM {tables} WHERE {where.sql}", where.parameters).fetchone()[0])
+
+    def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
+        """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
+        _, valid = self._moment(None)
+        with self._reading() as db:
+            yield from looking.origins(db, self._dataset_row(db, dataset)[0], valid, scenario, layer)
 
     def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
         """Changesets, newest first."""

@@ -41,6 +41,8 @@ class _Span(NamedTuple):
     valid_to: str
     digest: bytes
     box: Box3 | None
+    source: str
+    """Key; empty where none is named."""
 
 
 @dataclass(slots=True)
@@ -75,6 +77,10 @@ class _Work:
         self.next_object = _next(db, "object")
         self.next_version = _next(db, "version")
         self.classes: dict[str, int] = dict(db.execute("SELECT path, id FROM class"))
+        self.source_keys: dict[int | None, str] = dict(
+            db.execute("SELECT id, key FROM source WHERE dataset = ?", (row,))
+        )
+        self.source_rows: dict[str, int | None] = {"": None}
         self.created = self.updated = self.retired = self.unchanged = self.sources = 0
         self.touched: list[Touched] = []
         self.boxes: list[tuple[float, ...]] = []
@@ -89,6 +95,7 @@ class _Work:
         self.relations: list[tuple[Any, ...]] = []
         self.representations: list[tuple[Any, ...]] = []
         self.closed: list[tuple[int, int]] = []
+        self.noted: list[tuple[int | None, int]] = []
         self.copies: list[tuple[_Span, int, int, str, str]] = []
 
     def batch(self, operations: Sequence[Operation]) -> None:
@@ -100,7 +107,9 @@ class _Work:
         for i, operation in enumerate(operations):
             match operation:
                 case Put():
-                    self.put(records[i], operation.if_version, derived=operation.object.tim_id is None)
+                    self.put(
+                        records[i], operation.if_version, operation.source, derived=operation.object.tim_id is None
+                    )
                 case Retire():
                     self.retire(operation)
                 case PutSource():
@@ -115,18 +124,36 @@ class _Work:
             return
         rows = self.db.execute(
             "SELECT o.tim_id, o.id, o.dataset, o.layer, o.source_key, (SELECT max(n) FROM version WHERE object = o.id),"
-            " v.id, v.n, v.seq_from, v.scenario, v.valid_from, v.valid_to, v.digest, v.west, v.south, v.bottom, v.east, v.north, v.top"
+            " v.id, v.n, v.seq_from, v.scenario, v.valid_from, v.valid_to, v.digest, v.source, v.west, v.south, v.bottom, v.east, v.north, v.top"
             " FROM object o LEFT JOIN version v ON v.object = o.id AND v.seq_to IS NULL"
             f" WHERE o.tim_id IN ({','.join('?' * len(ids))}) ORDER BY v.n",
             [i.bytes for i in ids],
         )
-        for tim_id, row, dataset, layer, key, last, version, n, seq_from, scenario, start, end, digest, *box in rows:
+        for (
+            tim_id,
+            row,
+            dataset,
+            layer,
+            key,
+            last,
+            version,
+            n,
+            seq_from,
+            scenario,
+            start,
+            end,
+            digest,
+            source,
+            *box,
+        ) in rows:
             state = self.states.setdefault(UUID(bytes=tim_id), _State(row, dataset, (layer, key), last))
             if version is not None:
                 corners = None if box[0] is None else tuple(box)
-                state.spans.append(_Span(version, n, seq_from, scenario, start, end, digest, corners))
+                state.spans.append(
+                    _Span(version, n, seq_from, scenario, start, end, digest, corners, self.source_keys.get(source, ""))
+                )
 
-    def put(self, record: Canonical, if_version: int | None, *, derived: bool) -> None:
+    def put(self, record: Canonical, if_version: int | None, source: str, *, derived: bool) -> None:
         """Make an object or a version, unless it says what is in force already."""
         state = self.states.get(record.tim_id)
         key = (record.layer, record.source_key)
@@ -141,11 +168,14 @@ class _Work:
         replaced = _overlapping(state, record.scenario, record.valid_from, record.valid_to)
         _expect(record.tim_id, state, record.scenario, replaced, if_version)
         stated = (record.digest, record.valid_from, record.valid_to)
-        if any((s.digest, s.valid_from, s.valid_to) == stated for s in replaced):
-            self.unchanged += 1
-            return
+        for span in replaced:
+            if (span.digest, span.valid_from, span.valid_to) == stated:
+                if source and span.source != source:
+                    self.noted.append((self.source_row(source), span.row))
+                self.unchanged += 1
+                return
         self.cut(record.tim_id, state, replaced, record.valid_from, record.valid_to)
-        self.insert(state, record)
+        self.insert(state, record, source or (replaced[-1].source if replaced else ""))
         self.hash.put(record)
         if replaced:
             self.updated += 1
@@ -186,7 +216,7 @@ class _Work:
                     state.spans.append(rest)
                     self.next_version += 1
 
-    def insert(self, state: _State, record: Canonical) -> None:
+    def insert(self, state: _State, record: Canonical, source: str) -> None:
         """Queue the rows of a new version."""
         row, self.next_version = self.next_version, self.next_version + 1
         state.last += 1
@@ -200,11 +230,12 @@ class _Work:
                 record.valid_to,
                 record.digest,
                 record.box,
+                source,
             )
         )
         self.versions.append((
             row, state.row, state.last, self.seq, record.valid_from, record.valid_to, record.stage, record.scenario,
-            self.class_row(record.class_id), record.name, record.attributes, *(record.box or (None,) * 6), record.digest,
+            self.class_row(record.class_id), record.name, record.attributes, *(record.box or (None,) * 6), record.digest, self.source_row(source),
         ))  # fmt: skip
         if record.box:
             self.boxes += index_rows(row, record.box)
@@ -235,6 +266,7 @@ class _Work:
             self.unchanged += 1
             return
         self.close_source(source.key, known)
+        self.source_rows.pop(source.key, None)
         self.db.execute(
             "INSERT INTO source (dataset, key, seq_from, digest, record) VALUES (?, ?, ?, ?, ?)",
             (self.row, source.key, self.seq, digest, record),
@@ -248,8 +280,18 @@ class _Work:
         if known is None:
             raise StoreError("store.no-source", key=key, dataset=self.dataset.slug)
         self.close_source(key, known)
+        self.source_rows.pop(key, None)
         self.hash.drop(key)
         self.sources += 1
+
+    def source_row(self, key: str) -> int | None:
+        """The row of a source in force, for a version that is from it."""
+        if key not in self.source_rows:
+            known = self.source(key)
+            if known is None:
+                raise StoreError("store.no-source", key=key, dataset=self.dataset.slug)
+            self.source_rows[key] = known[0]
+        return self.source_rows[key]
 
     def source(self, key: str) -> tuple[int, int, bytes] | None:
         """Row, first sequence and digest of a source in force."""
@@ -274,11 +316,12 @@ class _Work:
         many = self.db.executemany
         many("INSERT INTO object (id, tim_id, dataset, layer, source_key) VALUES (?, ?, ?, ?, ?)", self.objects)
         many("UPDATE version SET seq_to = ? WHERE id = ?", self.closed)
+        many("UPDATE version SET source = ? WHERE id = ?", self.noted)
         for span, row, n, start, end in self.copies:
             self.copy(span, row, n, start, end)
         many(
             "INSERT INTO version (id, object, n, seq_from, valid_from, valid_to, stage, scenario, class, name, attributes,"
-            f" west, south, bottom, east, north, top, digest) VALUES ({','.join('?' * 18)})",
+            f" west, south, bottom, east, north, top, digest, source) VALUES ({','.join('?' * 19)})",
             self.versions,
         )
         if len(self.boxes) >= _BOXES:
@@ -291,8 +334,8 @@ class _Work:
         """A version that says the same as ``span`` about a part of its time."""
         self.db.execute(
             "INSERT INTO version (id, object, n, seq_from, valid_from, valid_to, stage, scenario, class, name, attributes,"
-            " west, south, bottom, east, north, top, digest)"
-            " SELECT ?, object, ?, ?, ?, ?, stage, scenario, class, name, attributes, west, south, bottom, east, north, top, digest"
+            " west, south, bottom, east, north, top, digest, source)"
+            " SELECT ?, object, ?, ?, ?, ?, stage, scenario, class, name, attributes, west, south, bottom, east, north, top, digest, source"
             " FROM version WHERE id = ?",
             (row, n, self.seq, start, end, span.row),
         )

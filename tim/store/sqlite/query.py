@@ -14,8 +14,8 @@ import numpy as np
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Box3
-from tim.store import Appearance, Changed, Filter, ObjectVersion, Outline, Page, Touched
-from tim.store.canonical import dumps, moment
+from tim.store import Appearance, Changed, Filter, ObjectVersion, Origins, Outline, Page, Touched
+from tim.store.canonical import dumps, interval, moment
 
 _INT64 = 1 << 63
 _OUTLINE = 50_000
@@ -52,19 +52,19 @@ class Where:
         return " AND ".join(self.conditions) or "1"
 
 
-def in_force(where: Where, seq: int | None, valid: str) -> None:
-    """The versions that hold at a moment in both times; ``valid`` is a sort key, ``seq`` ``None`` for now."""
+def in_force(where: Where, seq: int | None, valid: str, until: str | None = None) -> None:
+    """The versions that hold at a moment in both times, or at any from ``valid`` to ``until``, which are sort keys; ``seq`` ``None`` for now."""
     if seq is None:
         where.add("v.seq_to IS NULL")
     else:
         where.add("v.seq_from <= ? AND (v.seq_to IS NULL OR v.seq_to > ?)", seq, seq)
-    where.add("v.valid_from <= ? AND v.valid_to > ?", valid, valid)
+    where.add("v.valid_from <= ? AND v.valid_to > ?", valid if until is None else until, valid)
 
 
 def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int) -> Page:
     """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
     where = Where()
-    in_force(where, seq, valid)
+    in_force(where, seq, *((valid,) if wanted.during is None else interval(wanted.during)))
     where.add("v.scenario = ?", wanted.scenario)
     if after is not None:
         where.add("o.tim_id > ?", after.bytes)
@@ -93,9 +93,11 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
     if wanted.code is not None:
         _code(where, wanted.code)
         first = "version v CROSS JOIN object o ON o.id = v.object"
+    # Beside max(), SQLite takes the other columns from the row that has it: the version that is valid last.
+    chosen, each = ("v.id", "") if wanted.during is None else ("v.id, max(v.valid_from)", "GROUP BY o.tim_id")
     rows = db.execute(
         f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset)"
-        f" FROM (SELECT v.id FROM {first} WHERE {where.sql} ORDER BY o.tim_id LIMIT ?) hit"
+        f" FROM (SELECT {chosen} FROM {first} WHERE {where.sql} {each} ORDER BY o.tim_id LIMIT ?) hit"
         f" CROSS JOIN version v ON v.id = hit.id CROSS JOIN object o ON o.id = v.object {JOINS} ORDER BY o.tim_id",
         [*where.parameters, limit + 1],
     ).fetchall()
@@ -208,6 +210,26 @@ def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Cha
 
     touched = [Touched(UUID(bytes=tim_id), box(row, since), box(row, _INT64 - 1)) for row, tim_id in rows[:limit]]
     return Changed(touched, len(rows) <= limit)
+
+
+def origins(db: sqlite3.Connection, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
+    """Where a layer's objects are from, in batches."""
+    where = Where()
+    in_force(where, None, valid)
+    where.add("v.scenario = ? AND o.dataset = ? AND o.layer = ?", scenario, dataset, layer)
+    keys: dict[str, int] = {}
+    number: dict[int | None, int] = {None: -1}
+    for row, key in db.execute("SELECT id, key FROM source WHERE dataset = ? ORDER BY id", (dataset,)):
+        number[row] = keys.setdefault(key, len(keys))
+    rows = db.execute(
+        f"SELECT o.tim_id, v.source FROM object o CROSS JOIN version v ON v.object = o.id WHERE {where.sql}",
+        where.parameters,
+    )
+    while batch := rows.fetchmany(_OUTLINE):
+        ids, sources = zip(*batch, strict=True)
+        yield Origins(
+            np.frombuffer(b"".join(ids), "V16"), np.array([number[source] for source in sources], np.int32), list(keys)
+        )
 
 
 def search(db: sqlite3.Connection, text: str, datasets: Sequence[int], valid: str, limit: int) -> list[int]:

@@ -17,7 +17,7 @@ from tim.errors import StoreError, WorkspaceError
 
 APPLICATION_ID = 0x54494D53
 """``TIMS``: what ``file`` and SQLite itself know the file by."""
-VERSION = 2
+VERSION = 3
 
 DDL = """
 CREATE TABLE dataset (
@@ -39,7 +39,7 @@ CREATE TABLE version (
   id INTEGER PRIMARY KEY, object INTEGER NOT NULL REFERENCES object, n INTEGER NOT NULL,
   seq_from INTEGER NOT NULL, seq_to INTEGER, valid_from TEXT NOT NULL, valid_to TEXT NOT NULL,
   stage TEXT NOT NULL, scenario TEXT NOT NULL, class INTEGER NOT NULL REFERENCES class, name TEXT NOT NULL, attributes TEXT NOT NULL,
-  west REAL, south REAL, bottom REAL, east REAL, north REAL, top REAL, digest BLOB NOT NULL
+  west REAL, south REAL, bottom REAL, east REAL, north REAL, top REAL, digest BLOB NOT NULL, source INTEGER REFERENCES source
 ) STRICT;
 CREATE UNIQUE INDEX version_object ON version (object, n);
 CREATE VIRTUAL TABLE box_index USING rtree (id, west, east, south, north, bottom, top);
@@ -71,7 +71,8 @@ CREATE INDEX version_made ON version (seq_from);
 CREATE INDEX version_ended ON version (seq_to) WHERE seq_to IS NOT NULL;
 CREATE INDEX version_name ON version (name COLLATE NOCASE) WHERE name != '';
 """
-"""Since version 2; a store of version 1 gets them when it is opened."""
+UPGRADES = {1: INDEXES, 2: "ALTER TABLE version ADD COLUMN source INTEGER REFERENCES source;"}
+"""What brings a store of a version to the next, when it is opened."""
 
 _READ_CACHE_KIB = 16 * 1024
 _MAPPED = 64 * 1024 * 1024
@@ -99,10 +100,10 @@ def upgrade(path: Path, wait: float) -> None:
     try:
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version < VERSION:
-            for statement in INDEXES.strip().split(";\n"):
+        for step in range(version, VERSION):
+            for statement in UPGRADES[step].strip().split(";\n"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute(f"PRAGMA user_version = {max(version, VERSION)}")
         db.execute("COMMIT")
     finally:
         db.close()
