@@ -96,8 +96,9 @@ def test_each_corner_shows_its_quarter_of_the_image(tmp_path: Path, form: str) -
     box = one.box
     assert box is not None
     frame = Frame(round(box[0], 4), round(box[1], 4), 0.0, 2**-10)
-    drawn = Drawn(UUID(int=1), one.class_id, "", shapes=[blobs[one.representations[0].content]])
-    document = glb.parse(b"".join(encode([drawn], frame, blobs.__getitem__, ()).chunks))
+    drawn = Drawn(UUID(int=1).bytes, one.class_id, "", shapes=[blobs[one.representations[0].content]])
+    (content,) = encode([[drawn]], frame, blobs.__getitem__)
+    document = glb.parse(b"".join(content.chunks))
     ((mesh, matrices),) = placed_meshes(document)
     (primitive,) = mesh["primitives"]
     assert matrices is not None
