@@ -19,6 +19,9 @@ from tim.errors import TilingError
 
 PAGE_TILES = 128
 """At most so many tiles in a page, links included; only a tile with more children than that exceeds it."""
+_WORTH = 8
+"""Where a page is full, all parts that would fill an eighth of one become pages: with those left in, a client would go through more pages to
+a tile, and an edit would write more of them anew."""
 PAGE_DEPTH = 32
 """At most so many levels in a page: JSON readers recurse."""
 
@@ -69,7 +72,7 @@ class Root:
 
 
 def plant(tiles: Iterable[TileEntry], limit: int = PAGE_TILES) -> Tree:
-    """Order the tiles and cut them into pages, bottom up: where a subtree outgrows a page, its heaviest parts become pages.
+    """Order the tiles and cut them into pages, bottom up: where a subtree outgrows a page, its heavy parts become pages.
 
     Raises TilingError for a key given twice, a parent that is not there, or a circle.
     """
@@ -104,7 +107,9 @@ def _cut(children: Mapping[Key, Sequence[TileEntry]], order: Sequence[str], limi
         total = 1 + sum(weight[child] for child in below)
         if total > limit or any(height[child] >= PAGE_DEPTH - 1 for child in below):
             for child in sorted(below, key=lambda k: (-weight[k], k)):
-                if weight[child] > 1 and (total > limit or height[child] >= PAGE_DEPTH - 1):
+                if weight[child] > 1 and (
+                    total > limit or weight[child] >= limit // _WORTH or height[child] >= PAGE_DEPTH - 1
+                ):
                     cuts.add(child)
                     total -= weight[child] - 1
                     weight[child], height[child] = 1, 1

@@ -113,6 +113,24 @@ def test_pages_keep_their_size_and_there_are_few():
     assert len(sizes) <= 4 * 20_000 / tileset.PAGE_TILES
 
 
+def test_few_pages_lead_to_a_tile():
+    """Every page costs a client a round trip and an edit a page to write."""
+
+    def below(key: str, depth: int) -> list[TileEntry]:
+        return [
+            one
+            for n in range(4)
+            for one in (entry(f"{key}{n}", key), *(below(f"{key}{n}", depth - 1) if depth > 1 else []))
+        ]
+
+    tree = tileset.plant([entry("r", None), *below("r", 6)])
+    sizes = {page: sum(1 for _ in tree.inside(page)) for page in tree.pages()}
+    leaf = "r" + "2" * 6
+    way = [None, *(leaf[:n] for n in range(1, len(leaf) + 1) if leaf[:n] in tree.cuts)]
+    assert len(way) <= 3
+    assert sum(sizes[page] for page in way) < 2 * tileset.PAGE_TILES
+
+
 def test_a_long_chain_is_cut_before_json_readers_give_up():
     tiles = [entry(f"k{i:05}", f"k{i - 1:05}" if i else None) for i in range(3000)]
     pages = write(tileset.plant(tiles))
