@@ -173,7 +173,8 @@ export class TimApp extends LitElement {
     const { session, selection, t } = this;
     const { picked, details, object } = selection;
     if (!picked && !details) return nothing;
-    const collection = picked?.collection ?? session.collections.find(({ id }) => id === object?.dataset) ?? null;
+    const dataset = object?.dataset ?? picked?.dataset;
+    const collection = session.collections.find(({ id }) => id === dataset) ?? picked?.collection ?? null;
     return html`<tim-info-panel .t=${t} .language=${session.view.language} .picked=${picked} .details=${details} .collection=${collection}
       .canEdit=${session.settings.canEdit} @close=${this.closeInfo} @copy=${this.copyPlace} @retry=${() => selection.retry()}
       @copy-text=${(event: CustomEvent<string>) => void session.copy(event.detail, "notice.attributesCopied")}

@@ -72,6 +72,7 @@ export const en = {
   "info.tile": "Tile",
   "info.geometricError": "Geometric error",
   "info.ground": "Globe surface",
+  "info.shownIn": "Shown in the composition “{title}”",
   "info.place": "Place",
   "object.title": "Object",
   "object.loading": "Asking the server about this object…",

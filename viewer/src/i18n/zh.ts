@@ -74,6 +74,7 @@ export const zh: Readonly<Record<MessageKey, string>> = {
   "info.tile": "瓦片",
   "info.geometricError": "几何误差",
   "info.ground": "地球表面",
+  "info.shownIn": "在组合“{title}”中显示",
   "info.place": "位置",
   "object.title": "对象",
   "object.loading": "正在向服务器查询此对象……",
