@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ KEY = "s3cret"
 IMAGE = (
     b'<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><path fill="#a33" d="M0 0h256v256H0z"/></svg>'
 )
+COLOURS = {"building.house": "#e3ddd1", "vegetation.tree": "#7c9f5b", "land.parcel": "#c9c3a4"}
 Answer = tuple[int, str, bytes]
 """Status, content type and body."""
 
@@ -90,6 +92,8 @@ class Stub:
                 if found
                 else _refusal(404, "server.object-unknown", "There is no such object.", "没有这个对象。")
             )
+        if path.startswith("collections/") and path.endswith("/classes"):
+            return _json({"classes": self._classes(path.split("/")[1])})
         if path == "search":
             return _json(
                 {
@@ -120,6 +124,12 @@ class Stub:
                 }
             )
         return _refusal(404, "server.not-found", "There is nothing here.", "此处没有内容。")
+
+    def _classes(self, dataset: str) -> list[dict[str, Any]]:
+        found = Counter(item["class"]["id"] for item in self.objects.values() if item["dataset"] == dataset)
+        return [
+            {**objects.CLASSES[kind], "count": count, "colour": COLOURS[kind]} for kind, count in sorted(found.items())
+        ]
 
     def _result(self, item: dict[str, Any], text: str) -> dict[str, Any]:
         code = next((code["value"] for code in item["codes"] if text.lower() in code["value"].lower()), None)

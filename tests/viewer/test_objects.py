@@ -134,6 +134,42 @@ def test_a_click_answers_with_the_object(viewer: Viewer) -> None:
     assert viewer.problems == []
 
 
+def test_a_class_can_be_hidden(viewer: Viewer) -> None:
+    page, before = viewer.page, viewer.pixels()
+    legend = page.get_by_role("group", name="Object classes")
+    for name, count in (("Building", 4), ("Parcel", 1), ("Tree", 9)):
+        expect(legend.locator("label", has_text=name)).to_contain_text(str(count))
+    legend.get_by_label("Building").uncheck()
+    assert viewer.state["without"] == "building.house"
+    assert changed(before, viewer.pixels()) > 0.02
+    shot(viewer, "classes")
+    click(viewer, -60, -40, 27)
+    expect(panel(viewer).get_by_role("heading", level=2)).to_have_text("Globe surface")
+    click(viewer, *objects.TREES[4], 8.0)
+    expect(panel(viewer).get_by_role("heading", level=2)).to_have_text("Tree")
+    assert axe(viewer) == []
+    close(viewer)
+
+    page.go_back()  # the selections
+    page.goto(page.url)
+    viewer.wait_ready()
+    expect(legend.get_by_label("Building")).not_to_be_checked()
+    search = page.get_by_role("combobox", name="Search objects")
+    search.fill("教学楼")
+    page.get_by_role("option", name=re.compile("教学楼")).click()
+    expect(legend.get_by_label("Building")).to_be_checked()
+    assert "without" not in viewer.state, "what is gone to is shown"
+    close(viewer)
+    legend.get_by_label("Tree").uncheck()
+    viewer.wait_ready()
+    page.get_by_role("button", name="Show all").click()
+    search.fill("")
+    page.evaluate(f"document.querySelector('tim-app').stage.place([{HOME}])")
+    page.mouse.move(2, 2)
+    assert changed(before, viewer.pixels()) == 0
+    assert viewer.problems == []
+
+
 def test_instances_are_objects_too(viewer: Viewer) -> None:
     click(viewer, *objects.TREES[4], 8.0)
     expect(panel(viewer).get_by_role("heading", level=2)).to_have_text("Tree")

@@ -8,6 +8,12 @@ export interface ObjectClass {
   readonly zh: string;
 }
 
+/** A class of some objects: how many, and the colour of those that have none of their own. */
+export interface ClassCount extends ObjectClass {
+  readonly count: number;
+  readonly colour: string;
+}
+
 export interface ObjectRelation {
   readonly kind: string;
   /** tim_id of the other object. */
@@ -75,6 +81,11 @@ export interface Placement {
 }
 
 const SEARCH_LIMIT = 20;
+
+/** The classes a collection's objects have, by id. */
+export async function fetchClasses(collection: string, key: string): Promise<readonly ClassCount[]> {
+  return (await request<{ classes: ClassCount[] }>(`api/collections/${encodeURIComponent(collection)}/classes`, key)).classes;
+}
 
 export function fetchObject(id: string, key: string): Promise<ObjectInfo> {
   return request(`api/objects/${encodeURIComponent(id)}`, key);

@@ -90,12 +90,14 @@ export class Session implements ReactiveController {
     this.change({ layers: on ? [...others, ...ids] : others });
   }
 
-  /** Shows a collection that is not shown yet, alone or as a part of another, where it can be. */
-  reveal(id: string): void {
+  /** Shows a collection that is not shown yet, alone or as a part of another, where it can be; and a class of objects that was hidden. */
+  reveal(id: string, kind = ""): void {
     const collection = this.collections.find((candidate) => candidate.id === id);
     const isShown = this.shown.some((other) => other.id === id || other.parts.includes(id));
     const hidden = collection?.snapshot && !isShown && !this.isLocked(collection);
     if (hidden) this.toggleLayers([id], true);
+    const { hiddenKinds } = this.view;
+    if (hiddenKinds.includes(kind)) this.change({ hiddenKinds: hiddenKinds.filter((other) => other !== kind) });
   }
 
   /** Tells a failed request, in the server's words where it has some. */

@@ -29,7 +29,12 @@ export const layout = css`
     border-right: 1px solid var(--line);
   }
   tim-layer-panel {
-    flex: 1;
+    flex: 1 0 38%;
+  }
+  tim-display-panel {
+    flex: 0 1 auto;
+    min-height: 0;
+    overflow-y: auto;
   }
   .stage {
     position: relative;

@@ -6,6 +6,7 @@ import type { Collection } from "../api";
 import { failuresToldBy } from "../failures";
 import { type Translate, translator } from "../i18n";
 import { type Action, listenToKeys } from "../keyboard";
+import { Legend } from "../legend";
 import { Navigation } from "../navigation";
 import { searchCrs, searchObjects } from "../object-api";
 import { Readout } from "../readout";
@@ -53,6 +54,7 @@ export class TimApp extends LitElement {
   private readonly selection = new Selection(this, this.session);
   private readonly navigation = new Navigation(this.session, this.selection, (box, seconds) => this.stage?.fly(box, seconds));
   private readonly readout = new Readout(this, this.session);
+  private readonly legend = new Legend(this, this.session);
   private stage: Stage | null = null;
   private started!: Promise<void>;
   /** Whether the first view has been chosen: by the link, or by going to what there is. */
@@ -163,7 +165,7 @@ export class TimApp extends LitElement {
         @fly-to=${(event: CustomEvent<string>) => this.navigation.flyToLayer(event.detail)}
         @ask-key=${() => this.keyDialog.open()}></tim-layer-panel>
       <tim-display-panel
-        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")} .found=${this.found}
+        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")} .found=${this.found} .kinds=${this.legend.classes}
         @change-view=${(event: CustomEvent<{ patch: Partial<View>; history: "push" | "replace" }>) =>
           session.change(event.detail.patch, event.detail.history)}></tim-display-panel>
     </aside>`;

@@ -58,6 +58,8 @@ export const en = {
   "display.eyeDome": "Eye-dome lighting",
   "display.eyeDomeHint": "Shades edges so that depth can be read",
   "display.unavailable": "None of the shown point clouds has this attribute",
+  "legend.kinds": "Object classes",
+  "legend.showAll": "Show all",
   "legend.class": "Classes (ASPRS)",
   "legend.low": "low",
   "legend.high": "high",

@@ -60,6 +60,8 @@ export const zh: Readonly<Record<MessageKey, string>> = {
   "display.eyeDome": "深度增强",
   "display.eyeDomeHint": "对边缘着色以显示远近（EDL）",
   "display.unavailable": "当前显示的点云没有这一属性",
+  "legend.kinds": "对象类别",
+  "legend.showAll": "全部显示",
   "legend.class": "类别（ASPRS）",
   "legend.low": "低",
   "legend.high": "高",
