@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import numpy as np
 from pyproj import CRS, Transformer
 
 from tests.viewer import objects, sample
@@ -139,6 +140,8 @@ class Stub:
         """A model posted into a scheme: a new collection with one object."""
         self.sent.append((target.removeprefix(self.prefix), kind, body))
         asked = {k: v[-1] for k, v in parse_qs(urlsplit(target).query).items()}
+        if "dryRun" in asked:
+            return _json(_foreseen(*(float(asked[name]) for name in ("lon", "lat", "h"))))
         scenario, slug = unquote(urlsplit(target).path.split("/")[-2]), f"scheme-{len(self.sent)}"
         lon, lat, h = (float(asked[name]) for name in ("lon", "lat", "h"))
         objects.placed(self.tiles / slug, body, lon, lat, h)
@@ -152,6 +155,16 @@ class Stub:
         item = self.objects.pop(urlsplit(target).path.split("/")[-1])
         self.collections = [c for c in self.collections if c["id"] != item["dataset"]]
         return 204, "application/json", b""
+
+
+def _foreseen(lon: float, lat: float, h: float) -> dict[str, Any]:
+    """What a dry run says of a model: 40 m to the east, 20 m to the north, 15 m high."""
+    north, east = 1 / 110_743, 1 / (111_320 * np.cos(np.radians(lat)))
+    remark = {"en": "Two walls have no shape.", "zh": "两面墙没有几何。"}
+    return {
+        "objects": 12, "bbox": [lon, lat, h, lon + 40 * east, lat + 20 * north, h + 15], "fixed": False,
+        "problems": [{"code": "ifc.no-shape", "count": 2, "message": remark}],
+    }  # fmt: skip
 
 
 def collection(name: str, title: str, kind: str, **tim: Any) -> dict[str, Any]:

@@ -383,6 +383,42 @@ def test_coordinates_in_a_chosen_crs(viewer: Viewer, stub: Stub) -> None:
     assert viewer.problems == []
 
 
+def test_an_ifc_is_foreseen_as_the_box_it_fills(viewer: Viewer, stub: Stub, tmp_path: Path) -> None:
+    page, sent = viewer.page, len(stub.sent)
+    ifc = tmp_path / "tower.ifc"
+    ifc.write_text("ISO-10303-21;", encoding="utf-8")
+    page.get_by_role("button", name="Place a model").click()
+    form = page.get_by_label("Place a scheme model")
+    form.get_by_label("Model (GLB or IFC)").set_input_files(ifc)
+    click(viewer, 40, -60, 43)
+    expect(form).to_contain_text("12 objects · 40.0 × 20.0 × 15.0 m")
+    expect(form).to_contain_text("Two walls have no shape. × 2")
+    edges = page.locator("tim-drawing polyline")
+    expect(edges).to_have_count(6)
+
+    def corners(index: int) -> np.ndarray:
+        return np.array([pair.split(",") for pair in (edges.nth(index).get_attribute("points") or "").split()], float)
+
+    canvas = page.locator("tim-app canvas").bounding_box()
+    assert canvas is not None
+
+    def seen(places: list[tuple[float, float, float]]) -> np.ndarray:
+        return np.array([pixel(viewer, *place) for place in places]) - [canvas["x"], canvas["y"]]
+
+    top = [(40, -60, 58), (80, -60, 58), (80, -40, 58), (40, -40, 58), (40, -60, 58)]
+    assert abs(corners(1) - seen(top)).max() < 4
+    form.get_by_role("slider", name="Heading").fill("90")
+    turned = [(40, -60, 58), (40, -100, 58), (60, -100, 58), (60, -60, 58), (40, -60, 58)]
+    viewer.wait_ready()
+    assert abs(corners(1) - seen(turned)).max() < 4, "clockwise, around the place"
+    shot(viewer, "scheme-ifc")
+    assert len(stub.sent) == sent + 1, "asked once, turned here"
+    assert "dryRun=true" in stub.sent[-1][0]
+    form.get_by_role("button", name="Cancel").click()
+    stub.sent[:] = stub.sent[:sent]
+    assert viewer.problems == []
+
+
 def test_a_model_is_placed_switched_and_removed(viewer: Viewer, stub: Stub, tiles: Path) -> None:
     page = viewer.page
     before = viewer.pixels()

@@ -57,7 +57,8 @@ export class DisplayPanel extends LitElement {
         font-size: 12px;
         font-weight: 500;
       }
-      fieldset {
+      fieldset,
+      legend {
         margin: 0;
         padding: 0;
         border: 0;

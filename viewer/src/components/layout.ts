@@ -83,5 +83,14 @@ export const layout = css`
       width: min(320px, 86vw);
       box-shadow: var(--shadow);
     }
+    /* A sheet at the bottom: most of the map stays in sight. */
+    tim-info-panel {
+      top: auto;
+      right: 8px;
+      bottom: 8px;
+      left: 8px;
+      width: auto;
+      max-height: 46%;
+    }
   }
 `;

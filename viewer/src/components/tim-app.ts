@@ -127,7 +127,7 @@ export class TimApp extends LitElement {
     return html`
       <tim-top-bar
         .t=${t} .title=${settings.title[language]} .language=${language} .mode=${this.theme} .baseMap=${view.baseMap}
-        .baseMaps=${settings.baseMaps} .panelOpen=${this.panelOpen} .search=${this.findObjects}
+        .baseMaps=${settings.baseMaps} .panelOpen=${this.panelOpen} .search=${this.findObjects} .titleOf=${this.titleOf}
         @choose=${(event: CustomEvent<string>) => void this.navigation.goTo(event.detail)}
         @panel=${() => (this.panelOpen = !this.panelOpen)}
         @base-map=${(event: CustomEvent<string>) => session.change({ baseMap: event.detail })}
@@ -185,6 +185,7 @@ export class TimApp extends LitElement {
   }
 
   private readonly findObjects = (text: string) => searchObjects(text, this.session.key);
+  private readonly titleOf = (dataset: string) => this.session.collections.find(({ id }) => id === dataset)?.title ?? dataset;
   private readonly findCrs = (text: string) => {
     const { view, key } = this.session;
     return searchCrs(text, view.camera && [view.camera[0], view.camera[1]], key);
