@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,21 @@ def test_a_click_on_ours_asks_the_server(viewer: Viewer) -> None:
         expect(panel).to_contain_text(text)
     expect(panel.locator("dd").filter(has_text="ours")).to_have_text("ours")
     assert viewer.state["on"] == "both", "its part is shown already"
+    assert own_problems(viewer) == []
+
+
+def test_a_class_of_ours_is_hidden_in_the_composition(viewer: Viewer) -> None:
+    building = viewer.page.get_by_role("group", name="Object classes").locator("label")
+    expect(building).to_have_text(re.compile(r"Building\s*6"))
+    building.get_by_role("checkbox").uncheck()
+    click(viewer, -90, -10, 25)
+    heading = viewer.page.get_by_label("What is here").get_by_role("heading", level=2)
+    expect(heading).to_have_text("Globe surface")
+    click(viewer, 50, -10, 40)
+    expect(heading).to_have_text("theirs")
+    building.get_by_role("checkbox").check()
+    click(viewer, -90, -10, 25)
+    expect(heading).to_have_text("1号楼")
     assert own_problems(viewer) == []
 
 
