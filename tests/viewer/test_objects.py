@@ -471,3 +471,32 @@ def test_a_model_is_placed_switched_and_removed(viewer: Viewer, stub: Stub, tile
     page.evaluate("document.querySelector('tim-app').stage.canvas.blur()")
     assert changed(before, viewer.pixels()) == 0
     assert viewer.problems == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_on_a_phone_nothing_is_out_of_reach(browser: Browser, stub: Stub, language: str) -> None:
+    url = f"{stub.url}?lang={language}&on=quarter&at={HOME}"
+    with open_viewer(browser, url, size=(390, 844), has_touch=True, is_mobile=True) as phone:
+        phone.wait_ready()
+        page = phone.page
+        page.locator("tim-search input").fill("楼")
+        page.locator("tim-search [role=option]").first.wait_for()
+        controls = page.locator(
+            "tim-top-bar :is(button, input, select), tim-status-bar button, tim-tools button, tim-search [role=option]"
+        )
+        assert controls.count() >= 10
+        for index in range(controls.count()):
+            box = controls.nth(index).bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+            assert box["y"] + box["height"] <= 844
+        page.locator("tim-search [role=option]").first.click()
+        page.locator("tim-object").wait_for()
+        sheet, canvas = page.locator("tim-info-panel").bounding_box(), page.locator("tim-app canvas").bounding_box()
+        assert sheet is not None
+        assert canvas is not None
+        assert sheet["y"] > canvas["y"] + 0.5 * canvas["height"], "most of the map stays in sight"
+        shot(phone, f"phone-{language}")
+        assert axe(phone) == []
+        assert phone.problems == []

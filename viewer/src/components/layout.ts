@@ -83,6 +83,9 @@ export const layout = css`
       width: min(320px, 86vw);
       box-shadow: var(--shadow);
     }
+    tim-notices {
+      z-index: 2;
+    }
     /* A sheet at the bottom: most of the map stays in sight. */
     tim-info-panel {
       top: auto;

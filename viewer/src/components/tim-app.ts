@@ -113,8 +113,9 @@ export class TimApp extends LitElement {
     document.documentElement.lang = view.language === "zh" ? "zh-CN" : "en";
     document.title = settings.title[view.language];
     this.stage?.canvas.setAttribute("aria-label", this.t("map.label"));
+    // Also before the server has answered, and where it does not: an empty map in our colours.
+    this.stage?.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
     if (!this.session.loaded || !this.stage) return;
-    this.stage.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
     if (!this.begun && !view.camera) this.navigation.begin();
     this.begun = true;
   }
