@@ -22,6 +22,7 @@ from server.edit import Editor
 from server.errors import body_of, headers_of, report, status_of
 from server.negotiate import secret_of
 from tiling.archive import Snapshot
+from tiling.foreign.mount import COMPOSE
 from tim import __version__
 from tim.errors import TimError, UsageError
 from tim.model import Dataset
@@ -78,11 +79,9 @@ def make_api(
     )
     async def collections(request: Request) -> Json:
         await catalog.ensure(live=True)
-        secret, up = secret_of(request), _up(request)
-        shown = [d for d in catalog.datasets.values() if not d.private or catalog.guard.visible(d.slug, secret)]
-        sources = await catalog.sources([d.slug for d in shown])
+        shown, up = _visible(catalog, request), _up(request)
         return {
-            "collections": [_collection(catalog, d, sources[d.slug], up) for d in shown],
+            "collections": await _collections(catalog, list(shown.values()), shown, up),
             "links": [_link("self", f"{up}api/collections", "application/json", "This document")],
         }
 
@@ -90,7 +89,8 @@ def make_api(
     async def collection(dataset: str, request: Request) -> Json:
         await catalog.ensure(live=True)
         record = catalog.authorize(dataset, secret_of(request), None)
-        return _collection(catalog, record, (await catalog.sources([dataset]))[dataset], _up(request))
+        [document] = await _collections(catalog, [record], _visible(catalog, request), _up(request))
+        return document
 
     @api.get("/api/collections/{dataset}/snapshots", summary="Its published states, newest first", tags=["Tiles"])
     async def snapshots(dataset: str, request: Request) -> Json:
@@ -145,7 +145,39 @@ def make_api(
     return api
 
 
-def _collection(catalog: Catalog, dataset: Dataset, sources: Sequence[SourceRef], up: str) -> Json:
+def _visible(catalog: Catalog, request: Request) -> dict[str, Dataset]:
+    """The datasets this caller may see, by slug."""
+    secret = secret_of(request)
+    return {s: d for s, d in catalog.datasets.items() if not d.private or catalog.guard.visible(s, secret)}
+
+
+async def _collections(
+    catalog: Catalog, asked: Sequence[Dataset], visible: Mapping[str, Dataset], up: str
+) -> list[Json]:
+    parts = {dataset.slug: _parts(dataset, visible) for dataset in asked}
+    sources = await catalog.sources(sorted({*parts, *(part for found in parts.values() for part in found)}))
+    return [
+        _collection(catalog, d, parts[d.slug], [s for slug in (d.slug, *parts[d.slug]) for s in sources[slug]], up)
+        for d in asked
+    ]
+
+
+def _parts(dataset: Dataset, visible: Mapping[str, Dataset]) -> list[str]:
+    """Of a composed dataset: the visible datasets with data of their own that it shows, at any depth."""
+    found: dict[str, bool] = {}
+    waiting = list(dataset.settings.get(COMPOSE, ()))
+    while waiting:
+        slug = waiting.pop(0)
+        if slug in visible and slug not in found:
+            further = visible[slug].settings.get(COMPOSE, ())
+            found[slug] = not further
+            waiting += further
+    return [slug for slug, own in found.items() if own]
+
+
+def _collection(
+    catalog: Catalog, dataset: Dataset, parts: Sequence[str], sources: Sequence[SourceRef], up: str
+) -> Json:
     slug = dataset.slug
     snapshot = catalog.archive.latest(slug)
     links = [_link("self", f"{up}api/collections/{slug}", "application/json", "This collection")]
@@ -157,6 +189,7 @@ def _collection(catalog: Catalog, dataset: Dataset, sources: Sequence[SourceRef]
         "tim": {
             "kind": dataset.kind, "private": dataset.private, "snapshot": None if snapshot is None else _snapshot(snapshot),
             "scenario": str(dataset.settings.get("scenario", "")), "attributes": _attributes(snapshot), "tileset": None if snapshot is None else f"tiles/{slug}/tileset.json",
+            "parts": list(parts),
         },
     }  # fmt: skip
     if dataset.kind == "objects":

@@ -16,9 +16,10 @@ from fastapi import Body, FastAPI, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from server.catalog import Catalog
-from server.features import Json, brief_document, features, object_document
+from server.features import Json, brief_document, class_document, features, object_document
 from server.foreign import batch_tables
 from server.negotiate import secret_of
+from tiling.objects.looks import class_color
 from tim import classes
 from tim.errors import UsageError
 from tim.model import Stage
@@ -74,6 +75,26 @@ def register(api: FastAPI, catalog: Catalog) -> None:
                 ],
                 "missing": [str(i) for i in dict.fromkeys(ids) if i not in found],
             }
+
+        return await catalog.ask(look)
+
+    counted: dict[str, tuple[int, Json]] = {}
+
+    @api.get(
+        "/api/collections/{dataset}/classes",
+        summary="The classes its objects have: names, how many, the colour of those without one of their own",
+        tags=["Objects"],
+    )
+    async def class_summary(dataset: str, request: Request) -> Json:
+        await catalog.ensure(live=True)
+        record = catalog.authorize(dataset, secret_of(request), None)
+
+        def look(store: ObjectStore) -> Json:
+            seq, known = store.seq, counted.get(dataset)
+            if known is None or known[0] != seq:
+                found = store.class_counts(dataset, scenario=str(record.settings.get("scenario", "")))
+                known = counted[dataset] = seq, {"classes": [_class(*item) for item in found.items()]}
+            return known[1]
 
         return await catalog.ask(look)
 
@@ -176,6 +197,10 @@ def _visible(store: ObjectStore, ids: list[UUID], may: Callable[[str], bool]) ->
         if in_scenario:
             found[missing] = in_scenario[-1]
     return {tim_id: version for tim_id, version in found.items() if may(version.dataset)}
+
+
+def _class(class_id: str, count: int) -> Json:
+    return {**class_document(class_id), "count": count, "colour": f"#{class_color(class_id):06x}"}
 
 
 def _box(text: str | None) -> Box3 | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from importers.plan import Options, make_plan
@@ -20,6 +21,7 @@ from tiling.archive import Archive
 from tiling.engine import tile
 from tiling.foreign.mount import compose, linked, mount_id
 from tim.errors import UsageError
+from tim.place import Frame
 from tim.workspace import Workspace
 
 
@@ -163,6 +165,32 @@ def test_the_box_of_a_mounted_dataset_is_where_it_lies(place: tuple[Workspace, C
     west, south, _, east, north, _ = client.get("/api/collections/old").json["extent"]["spatial"]["bbox"][0]
     assert west < LON < east
     assert south < LAT < north
+
+
+def test_a_composed_dataset_tells_its_parts_and_covers_them(place: tuple[Workspace, Client, Path], tmp_path: Path):
+    workspace, client, _ = place
+    east = tileset(tmp_path / "east", {"a.b3dm": b3dm()}, transform=Frame(LON + 0.5, LAT, 30.0, 1.0).transform)
+    far = take(workspace, east)
+    compose(workspace, "both", ["old", "packed"])
+    compose(workspace, "all", ["both", far])
+    told = {c["id"]: c for c in client.get("/api/collections").json["collections"]}
+    assert told["both"]["tim"]["parts"] == ["old", "packed"]
+    assert told["all"]["tim"]["parts"] == [far, "old", "packed"]
+    assert told["old"]["tim"]["parts"] == []
+    boxes = {slug: np.array(told[slug]["extent"]["spatial"]["bbox"][0]) for slug in told}
+    assert boxes["all"][:3] == pytest.approx(np.minimum(boxes["both"], boxes[far])[:3])
+    assert boxes["all"][3:] == pytest.approx(np.maximum(boxes["both"], boxes[far])[3:])
+    assert boxes["both"] == pytest.approx(boxes["old"])
+    assert client.get("/api/collections/all").json == told["all"] | {
+        "links": client.get("/api/collections/all").json["links"]
+    }
+    with workspace.store() as store:
+        store.put_dataset(replace(store.dataset(far), private=True))
+    fresh = Client(create_app(workspace))
+    hidden = fresh.get("/api/collections/all").json
+    assert hidden["tim"]["parts"] == ["old", "packed"]
+    assert hidden["extent"] == told["both"]["extent"], "a private part is not told of"
+    fresh.close()
 
 
 def test_batch_tables_are_read(place: tuple[Workspace, Client, Path]):

@@ -17,7 +17,7 @@ from tim.model import Code, Dataset, ObjectRecord, Relation, Representation, Sta
 from tim.place import Datum, FoundCrs, Height, Place, PlaceOptions, resolve
 from tim.shape import FORMAT, Polygon, build
 from tim.sources import Fingerprint, SourceRef
-from tim.store import Changeset, Put, PutSource
+from tim.store import Changeset, Put, PutSource, Retire
 from tim.workspace import Workspace
 
 PLACE = resolve(
@@ -301,6 +301,22 @@ def test_collections_lead_to_items(town: Town):
         "type": "application/geo+json",
         "title": "Objects",
     } in collection["links"]
+
+
+def test_classes_are_listed_with_counts_and_colours(town: Town):
+    url = "/api/collections/houses/classes"
+    house = {"id": "building.house", "en": "Building", "zh": "房屋建筑", "count": 12, "colour": "#e3ddd1"}
+    tree = {"id": "vegetation.tree", "en": "Tree", "zh": "树木", "count": 1, "colour": "#7c9f5b"}
+    assert town.client.get(url).json == {"classes": [house, tree]}
+    oak = ObjectRecord("oak", "vegetation.tree", "", "buildings", box=(114.0, 30.0, 0.0, 114.1, 30.1, 1.0))
+    with town.site.workspace.store() as store:
+        made = store.apply(Changeset("houses", [Put(oak)])).touched[0].tim_id
+        try:
+            assert town.client.get(url).json == {"classes": [house, tree | {"count": 2}]}, "not what it was before"
+        finally:
+            store.apply(Changeset("houses", [Retire(made)]))
+    refused = town.client.get("/api/collections/secret/classes")
+    assert refused.status == 401
 
 
 def test_coordinates(town: Town):

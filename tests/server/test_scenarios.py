@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pytest
+from pyproj import Transformer
 
 from server.app import create_app
 from tests.importers.glb.test_glb import box_document, packed
+from tests.importers.ifc.houses import WIDTH, house
 from tests.server.conftest import Client, Site
 from tiling.spec.glb import parse
 from tim.workspace import Workspace
@@ -95,6 +98,48 @@ def test_a_model_that_is_too_large(open_client: Client):
         f"/api/scenarios/a/models?name=x&{WHERE}", b"glTF", {**HERE, "content-length": "900000000"}
     )
     assert (answer.status, answer.json["code"]) == (413, "server.too-large")
+
+
+def foresee(client: Client, body: bytes, heading: float = 0.0, scale: float = 1.0):
+    asked = f"name=house&lon=114.3&lat=30.5&h=21&heading={heading}&scale={scale}&dryRun=true"
+    answer = client.send(f"/api/scenarios/plan-a/models?{asked}", body, HERE)
+    assert answer.status == 200
+    return answer.json
+
+
+def metres(bbox: list[float]) -> np.ndarray:
+    """East, north and up of the place, lowest and highest."""
+    corners = Transformer.from_crs(4979, 4978, always_xy=True).transform(*np.array(bbox).reshape(2, 3).T)
+    local = "+proj=topocentric +ellps=WGS84 +lon_0=114.3 +lat_0=30.5 +h_0=21"
+    return np.column_stack(Transformer.from_pipeline(local).transform(*corners))
+
+
+def test_a_dry_run_tells_what_would_stand_where_and_leaves_no_trace(open_client: Client):
+    pytest.importorskip("ifcopenshell")
+    body = house().encode()
+    told = foresee(open_client, body)
+    assert (told["dataset"], told["fixed"]) == ("scheme-plan-a", False)
+    assert open_client.get("/api/collections").json["collections"] == []
+    low, high = metres(told["bbox"])
+    assert (high - low)[0] >= WIDTH - 0.01
+    turned = metres(foresee(open_client, body, heading=90, scale=2)["bbox"])
+    # A right angle clockwise: east becomes south.
+    assert turned[:, 0] == pytest.approx([2 * low[1], 2 * high[1]], abs=0.02)
+    assert turned[:, 1] == pytest.approx([-2 * high[0], -2 * low[0]], abs=0.02)
+    assert turned[:, 2] == pytest.approx([2 * low[2], 2 * high[2]], abs=0.02)
+    where = "lon=114.3&lat=30.5&h=21"
+    made = open_client.send(f"/api/scenarios/plan-a/models?name=house&{where}", body, HERE).json
+    stand = [open_client.get(f"/api/objects/{i}").json["bbox"] for i in made["ids"]]
+    boxes = np.array([box for box in stand if box is not None])
+    assert len(stand) == told["objects"]
+    assert told["bbox"] == pytest.approx([*boxes[:, :3].min(axis=0), *boxes[:, 3:].max(axis=0)])
+
+
+def test_a_dry_run_names_what_is_wrong(open_client: Client):
+    answer = open_client.send(f"/api/scenarios/a/models?name=x&{WHERE}&dryRun=1", b"PK", HERE)
+    assert answer.json["code"] == "server.model-kind"
+    stranger = {**HERE, "origin": "https://elsewhere.example"}
+    assert open_client.send(f"/api/scenarios/a/models?name=x&{WHERE}&dryRun=1", GLB, stranger).status == 403
 
 
 def test_a_key_for_editing(site: Site):

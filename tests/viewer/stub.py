@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import numpy as np
 from pyproj import CRS, Transformer
 
 from tests.viewer import objects, sample
@@ -22,6 +24,7 @@ KEY = "s3cret"
 IMAGE = (
     b'<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><path fill="#a33" d="M0 0h256v256H0z"/></svg>'
 )
+COLOURS = {"building.house": "#e3ddd1", "vegetation.tree": "#7c9f5b", "land.parcel": "#c9c3a4"}
 Answer = tuple[int, str, bytes]
 """Status, content type and body."""
 
@@ -90,6 +93,8 @@ class Stub:
                 if found
                 else _refusal(404, "server.object-unknown", "There is no such object.", "没有这个对象。")
             )
+        if path.startswith("collections/") and path.endswith("/classes"):
+            return _json({"classes": self._classes(path.split("/")[1])})
         if path == "search":
             return _json(
                 {
@@ -121,6 +126,12 @@ class Stub:
             )
         return _refusal(404, "server.not-found", "There is nothing here.", "此处没有内容。")
 
+    def _classes(self, dataset: str) -> list[dict[str, Any]]:
+        found = Counter(item["class"]["id"] for item in self.objects.values() if item["dataset"] == dataset)
+        return [
+            {**objects.CLASSES[kind], "count": count, "colour": COLOURS[kind]} for kind, count in sorted(found.items())
+        ]
+
     def _result(self, item: dict[str, Any], text: str) -> dict[str, Any]:
         code = next((code["value"] for code in item["codes"] if text.lower() in code["value"].lower()), None)
         return {name: item[name] for name in ("id", "dataset", "name", "class", "bbox")} | {"code": code}
@@ -129,6 +140,8 @@ class Stub:
         """A model posted into a scheme: a new collection with one object."""
         self.sent.append((target.removeprefix(self.prefix), kind, body))
         asked = {k: v[-1] for k, v in parse_qs(urlsplit(target).query).items()}
+        if "dryRun" in asked:
+            return _json(_foreseen(*(float(asked[name]) for name in ("lon", "lat", "h"))))
         scenario, slug = unquote(urlsplit(target).path.split("/")[-2]), f"scheme-{len(self.sent)}"
         lon, lat, h = (float(asked[name]) for name in ("lon", "lat", "h"))
         objects.placed(self.tiles / slug, body, lon, lat, h)
@@ -142,6 +155,16 @@ class Stub:
         item = self.objects.pop(urlsplit(target).path.split("/")[-1])
         self.collections = [c for c in self.collections if c["id"] != item["dataset"]]
         return 204, "application/json", b""
+
+
+def _foreseen(lon: float, lat: float, h: float) -> dict[str, Any]:
+    """What a dry run says of a model: 40 m to the east, 20 m to the north, 15 m high."""
+    north, east = 1 / 110_743, 1 / (111_320 * np.cos(np.radians(lat)))
+    remark = {"en": "Two walls have no shape.", "zh": "两面墙没有几何。"}
+    return {
+        "objects": 12, "bbox": [lon, lat, h, lon + 40 * east, lat + 20 * north, h + 15], "fixed": False,
+        "problems": [{"code": "ifc.no-shape", "count": 2, "message": remark}],
+    }  # fmt: skip
 
 
 def collection(name: str, title: str, kind: str, **tim: Any) -> dict[str, Any]:

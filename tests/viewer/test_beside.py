@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,11 @@ def click(viewer: Viewer, east: float, north: float, up: float) -> None:
 
 def own_problems(viewer: Viewer) -> list[str]:
     """What the console says, but for what CesiumJS thinks of the spelling of 3D Tiles 1.0 (lower-case refinement, ``url``)."""
-    return [p for p in viewer.problems if not ("refine" in p or "uses deprecated" in p or "content.url" in p or "deprecat" in p.lower())]
+    return [
+        p
+        for p in viewer.problems
+        if not ("refine" in p or "uses deprecated" in p or "content.url" in p or "deprecat" in p.lower())
+    ]
 
 
 def test_a_mounted_tileset_is_not_copied(scene: Scene) -> None:
@@ -131,7 +136,9 @@ def test_one_scene_shows_both(viewer: Viewer) -> None:
 def test_a_click_on_theirs_shows_their_batch_table(viewer: Viewer) -> None:
     click(viewer, 50, -10, 40)  # the top of the second box
     panel = viewer.page.get_by_label("What is here")
-    for text in (NAMES[1], "height", "30"):
+    heading, *shown = "theirs", NAMES[1], "30", "[2,3]", '{"floors":1}', "Shown in the composition “both”"
+    expect(panel.get_by_role("heading", level=2)).to_have_text(heading)
+    for text in shown:
         expect(panel).to_contain_text(text)
     if SHOTS:
         viewer.wait_ready()
@@ -142,6 +149,35 @@ def test_a_click_on_theirs_shows_their_batch_table(viewer: Viewer) -> None:
 def test_a_click_on_ours_asks_the_server(viewer: Viewer) -> None:
     click(viewer, -90, -10, 25)  # the roof of the second house
     panel = viewer.page.get_by_label("What is here")
-    for text in ("1号楼", "buildings.geojson", "version 1"):
+    for text in ("1号楼", "buildings.geojson", "version 1", "Shown in the composition “both”"):
         expect(panel).to_contain_text(text)
+    expect(panel.locator("dd").filter(has_text="ours")).to_have_text("ours")
+    assert viewer.state["on"] == "both", "its part is shown already"
     assert own_problems(viewer) == []
+
+
+def test_a_class_of_ours_is_hidden_in_the_composition(viewer: Viewer) -> None:
+    building = viewer.page.get_by_role("group", name="Object classes").locator("label")
+    expect(building).to_have_text(re.compile(r"Building\s*6"))
+    building.get_by_role("checkbox").uncheck()
+    click(viewer, -90, -10, 25)
+    heading = viewer.page.get_by_label("What is here").get_by_role("heading", level=2)
+    expect(heading).to_have_text("Globe surface")
+    click(viewer, 50, -10, 40)
+    expect(heading).to_have_text("theirs")
+    building.get_by_role("checkbox").check()
+    click(viewer, -90, -10, 25)
+    expect(heading).to_have_text("1号楼")
+    assert own_problems(viewer) == []
+
+
+def test_the_composition_can_be_flown_to_and_nothing_is_drawn_twice_at_first(browser: Browser, scene: Scene) -> None:
+    with open_viewer(browser, f"{scene.url}?lang=en", size=(1000, 700)) as opened:
+        opened.wait_ready()
+        panel = opened.page.get_by_label("Layers", exact=True)
+        for title, shown in (("both", False), ("ours", True), ("theirs", True)):
+            expect(panel.get_by_role("checkbox", name=f"Show {title}")).to_be_checked(checked=shown)
+        panel.get_by_role("button", name="Fly to both").click()
+        opened.wait_ready()
+        assert abs(opened.camera[:2] - place(-20, 0)).max() < 0.01
+        assert own_problems(opened) == []

@@ -134,6 +134,42 @@ def test_a_click_answers_with_the_object(viewer: Viewer) -> None:
     assert viewer.problems == []
 
 
+def test_a_class_can_be_hidden(viewer: Viewer) -> None:
+    page, before = viewer.page, viewer.pixels()
+    legend = page.get_by_role("group", name="Object classes")
+    for name, count in (("Building", 4), ("Parcel", 1), ("Tree", 9)):
+        expect(legend.locator("label", has_text=name)).to_contain_text(str(count))
+    legend.get_by_label("Building").uncheck()
+    assert viewer.state["without"] == "building.house"
+    assert changed(before, viewer.pixels()) > 0.02
+    shot(viewer, "classes")
+    click(viewer, -60, -40, 27)
+    expect(panel(viewer).get_by_role("heading", level=2)).to_have_text("Globe surface")
+    click(viewer, *objects.TREES[4], 8.0)
+    expect(panel(viewer).get_by_role("heading", level=2)).to_have_text("Tree")
+    assert axe(viewer) == []
+    close(viewer)
+
+    page.go_back()  # the selections
+    page.goto(page.url)
+    viewer.wait_ready()
+    expect(legend.get_by_label("Building")).not_to_be_checked()
+    search = page.get_by_role("combobox", name="Search objects")
+    search.fill("教学楼")
+    page.get_by_role("option", name=re.compile("教学楼")).click()
+    expect(legend.get_by_label("Building")).to_be_checked()
+    assert "without" not in viewer.state, "what is gone to is shown"
+    close(viewer)
+    legend.get_by_label("Tree").uncheck()
+    viewer.wait_ready()
+    page.get_by_role("button", name="Show all").click()
+    search.fill("")
+    page.evaluate(f"document.querySelector('tim-app').stage.place([{HOME}])")
+    page.mouse.move(2, 2)
+    assert changed(before, viewer.pixels()) == 0
+    assert viewer.problems == []
+
+
 def test_instances_are_objects_too(viewer: Viewer) -> None:
     click(viewer, *objects.TREES[4], 8.0)
     expect(panel(viewer).get_by_role("heading", level=2)).to_have_text("Tree")
@@ -347,6 +383,42 @@ def test_coordinates_in_a_chosen_crs(viewer: Viewer, stub: Stub) -> None:
     assert viewer.problems == []
 
 
+def test_an_ifc_is_foreseen_as_the_box_it_fills(viewer: Viewer, stub: Stub, tmp_path: Path) -> None:
+    page, sent = viewer.page, len(stub.sent)
+    ifc = tmp_path / "tower.ifc"
+    ifc.write_text("ISO-10303-21;", encoding="utf-8")
+    page.get_by_role("button", name="Place a model").click()
+    form = page.get_by_label("Place a scheme model")
+    form.get_by_label("Model (GLB or IFC)").set_input_files(ifc)
+    click(viewer, 40, -60, 43)
+    expect(form).to_contain_text("12 objects · 40.0 × 20.0 × 15.0 m")
+    expect(form).to_contain_text("Two walls have no shape. × 2")
+    edges = page.locator("tim-drawing polyline")
+    expect(edges).to_have_count(6)
+
+    def corners(index: int) -> np.ndarray:
+        return np.array([pair.split(",") for pair in (edges.nth(index).get_attribute("points") or "").split()], float)
+
+    canvas = page.locator("tim-app canvas").bounding_box()
+    assert canvas is not None
+
+    def seen(places: list[tuple[float, float, float]]) -> np.ndarray:
+        return np.array([pixel(viewer, *place) for place in places]) - [canvas["x"], canvas["y"]]
+
+    top = [(40, -60, 58), (80, -60, 58), (80, -40, 58), (40, -40, 58), (40, -60, 58)]
+    assert abs(corners(1) - seen(top)).max() < 4
+    form.get_by_role("slider", name="Heading").fill("90")
+    turned = [(40, -60, 58), (40, -100, 58), (60, -100, 58), (60, -60, 58), (40, -60, 58)]
+    viewer.wait_ready()
+    assert abs(corners(1) - seen(turned)).max() < 4, "clockwise, around the place"
+    shot(viewer, "scheme-ifc")
+    assert len(stub.sent) == sent + 1, "asked once, turned here"
+    assert "dryRun=true" in stub.sent[-1][0]
+    form.get_by_role("button", name="Cancel").click()
+    stub.sent[:] = stub.sent[:sent]
+    assert viewer.problems == []
+
+
 def test_a_model_is_placed_switched_and_removed(viewer: Viewer, stub: Stub, tiles: Path) -> None:
     page = viewer.page
     before = viewer.pixels()
@@ -399,3 +471,32 @@ def test_a_model_is_placed_switched_and_removed(viewer: Viewer, stub: Stub, tile
     page.evaluate("document.querySelector('tim-app').stage.canvas.blur()")
     assert changed(before, viewer.pixels()) == 0
     assert viewer.problems == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_on_a_phone_nothing_is_out_of_reach(browser: Browser, stub: Stub, language: str) -> None:
+    url = f"{stub.url}?lang={language}&on=quarter&at={HOME}"
+    with open_viewer(browser, url, size=(390, 844), has_touch=True, is_mobile=True) as phone:
+        phone.wait_ready()
+        page = phone.page
+        page.locator("tim-search input").fill("楼")
+        page.locator("tim-search [role=option]").first.wait_for()
+        controls = page.locator(
+            "tim-top-bar :is(button, input, select), tim-status-bar button, tim-tools button, tim-search [role=option]"
+        )
+        assert controls.count() >= 10
+        for index in range(controls.count()):
+            box = controls.nth(index).bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+            assert box["y"] + box["height"] <= 844
+        page.locator("tim-search [role=option]").first.click()
+        page.locator("tim-object").wait_for()
+        sheet, canvas = page.locator("tim-info-panel").bounding_box(), page.locator("tim-app canvas").bounding_box()
+        assert sheet is not None
+        assert canvas is not None
+        assert sheet["y"] > canvas["y"] + 0.5 * canvas["height"], "most of the map stays in sight"
+        shot(phone, f"phone-{language}")
+        assert axe(phone) == []
+        assert phone.problems == []

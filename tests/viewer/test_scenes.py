@@ -32,8 +32,30 @@ def real(tmp_path_factory: pytest.TempPathFactory, static: Path, real_data: Path
     workspace = tmp_path_factory.mktemp("real") / "ws"
     ok("init", workspace)
     ok("import", real_data / "oblique", "-w", workspace, "--vertical", "ellipsoid")
-    ok("import", real_data / "points/terrain_3M.laz", "-w", workspace, "--dataset", "terrain", "--crs", "EPSG:26910", "--vertical", "ellipsoid")
-    ok("import", real_data / "points/lone-star.copc.laz", "-w", workspace, "--dataset", "star", "--crs", "EPSG:26912", "--vertical", "ellipsoid")
+    ok(
+        "import",
+        real_data / "points/terrain_3M.laz",
+        "-w",
+        workspace,
+        "--dataset",
+        "terrain",
+        "--crs",
+        "EPSG:26910",
+        "--vertical",
+        "ellipsoid",
+    )
+    ok(
+        "import",
+        real_data / "points/lone-star.copc.laz",
+        "-w",
+        workspace,
+        "--dataset",
+        "star",
+        "--crs",
+        "EPSG:26912",
+        "--vertical",
+        "ellipsoid",
+    )
     ok("tile", "-w", workspace, timeout=600)
     with served(workspace) as url:
         yield url

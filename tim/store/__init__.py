@@ -278,6 +278,9 @@ class ObjectStore(Protocol):
         """The JSON types (``null``, ``true``, ``false``, ``integer``, ``real``, ``text``, ``array``, ``object``) a dataset's objects have
         under these attributes; a name none of them has is left out."""
 
+    def class_counts(self, dataset: str, as_of: AsOf | None = None, scenario: str = "") -> dict[str, int]:
+        """How many objects of each class a dataset has, by class id. Raises UsageError ``store.no-dataset``."""
+
     def changed(self, dataset: str, since: int, limit: int = 100_000) -> Changed:
         """The objects of a dataset that changesets after ``since`` touched, on the common line and in scenarios. A box is that of the newest version."""
 

@@ -115,7 +115,7 @@ class StoreContract:
     def test_unknown_dataset_names_the_known_ones(self, store: ObjectStore) -> None:
         """Every verb that takes a dataset says which there are."""
         verbs: list[Callable[[], object]] = [
-            lambda: store.dataset("twon"), lambda: store.sources("twon"), lambda: store.count("twon"), lambda: list(store.log("twon")),
+            lambda: store.dataset("twon"), lambda: store.sources("twon"), lambda: store.count("twon"), lambda: store.class_counts("twon"), lambda: list(store.log("twon")),
             lambda: store.query(Filter(dataset="twon")), lambda: store.apply(Changeset("twon", [])),
         ]  # fmt: skip
         for verb in verbs:
@@ -847,6 +847,21 @@ class StoreContract:
         }  # fmt: skip
         assert store.attribute_kinds("town", ["a", "z"], AsOf(seq=1)) == {"a": {"integer"}}
         assert store.attribute_kinds("town", [], NOW) == store.attribute_kinds("town", ["a"], scenario="plan") == {}
+
+    def test_classes_are_counted(self, store: ObjectStore) -> None:
+        """What there is at a moment in a scenario, of one dataset, by class id."""
+        made = put(
+            store,
+            *(replace(box(key, 1), class_id="transport.road") for key in "bcd"),
+            replace(box("a", 1), class_id="building"),
+        )
+        put(store, replace(box("b", 2), class_id="building"), replace(box("p", 1), class_id="water", scenario="plan"))
+        store.apply(Changeset("town", [Retire(made.touched[2].tim_id)]))
+        store.apply(Changeset("hills", [Put(replace(box("far", 4), class_id="terrain"))]))
+        assert list(store.class_counts("town").items()) == [("building", 2), ("transport.road", 1)]
+        assert store.class_counts("town", AsOf(seq=1)) == {"building": 1, "transport.road": 3}
+        assert store.class_counts("town", scenario="plan") == {"water": 1}
+        assert store.class_counts("hills") == {"terrain": 1}
 
     def test_what_changed_since(self, store: ObjectStore) -> None:
         """Each object once, with its boxes then and now; nothing of other datasets."""

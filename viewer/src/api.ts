@@ -39,6 +39,8 @@ export interface Collection {
   readonly tileset: string;
   /** The scheme that its objects are planned in; empty: what exists. */
   readonly scenario: string;
+  /** Ids of the datasets that a composed one shows; empty: it has data of its own. */
+  readonly parts: readonly string[];
 }
 
 export interface BaseMap {
@@ -83,6 +85,7 @@ interface CollectionJson {
     attributes?: Attribute[];
     tileset?: string | null;
     scenario?: string;
+    parts?: string[];
   };
 }
 
@@ -99,6 +102,7 @@ export async function fetchCollections(key: string): Promise<Collection[]> {
     attributes: item.tim.attributes ?? [],
     tileset: item.tim.tileset ?? `tiles/${item.id}/tileset.json`,
     scenario: item.tim.scenario ?? "",
+    parts: item.tim.parts ?? [],
   }));
 }
 

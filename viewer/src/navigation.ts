@@ -39,7 +39,7 @@ export class Navigation {
   async goTo(id: string, seconds = FLIGHT_SECONDS): Promise<void> {
     const object = await this.selection.open(id);
     if (!object) return;
-    this.session.reveal(object.dataset);
+    this.session.reveal(object.dataset, object.class.id);
     if (object.bbox) this.fly(object.bbox, seconds);
   }
 

@@ -1,11 +1,17 @@
 // What the server says about single objects: their attributes and relations, search, coordinates, and models placed in schemes.
 
-import { type Box, type Language, request } from "./api";
+import { type Box, type Language, type Localized, request } from "./api";
 
 export interface ObjectClass {
   readonly id: string;
   readonly en: string;
   readonly zh: string;
+}
+
+/** A class of some objects: how many, and the colour of those that have none of their own. */
+export interface ClassCount extends ObjectClass {
+  readonly count: number;
+  readonly colour: string;
 }
 
 export interface ObjectRelation {
@@ -76,6 +82,11 @@ export interface Placement {
 
 const SEARCH_LIMIT = 20;
 
+/** The classes a collection's objects have, by id. */
+export async function fetchClasses(collection: string, key: string): Promise<readonly ClassCount[]> {
+  return (await request<{ classes: ClassCount[] }>(`api/collections/${encodeURIComponent(collection)}/classes`, key)).classes;
+}
+
 export function fetchObject(id: string, key: string): Promise<ObjectInfo> {
   return request(`api/objects/${encodeURIComponent(id)}`, key);
 }
@@ -97,10 +108,27 @@ export async function searchCrs(text: string, near: readonly [number, number] | 
   return (await request<{ results: Crs[] }>(`api/crs?${new URLSearchParams({ q: text, ...place })}`, key)).results;
 }
 
+/** What placing a model would do. */
+export interface Foreseen {
+  readonly objects: number;
+  readonly bbox: Box | null;
+  /** The file says itself where it stands. */
+  readonly fixed: boolean;
+  readonly problems: readonly { readonly code: string; readonly count: number; readonly message: Localized }[];
+}
+
 export function placeModel(model: Placement, key: string): Promise<{ readonly id: string; readonly dataset: string }> {
+  return sendModel(model, {}, key);
+}
+
+export function foreseeModel(model: Placement, key: string): Promise<Foreseen> {
+  return sendModel(model, { dryRun: "true" }, key);
+}
+
+function sendModel<T>(model: Placement, more: Readonly<Record<string, string>>, key: string): Promise<T> {
   const { scenario, name, file, longitude, latitude, height, heading, scale } = model;
   const numbers = { lon: longitude, lat: latitude, h: height, heading, scale };
-  const asked = new URLSearchParams({ name, ...Object.fromEntries(Object.entries(numbers).map(([field, value]) => [field, String(value)])) });
+  const asked = new URLSearchParams({ name, ...Object.fromEntries(Object.entries(numbers).map(([field, value]) => [field, String(value)])), ...more });
   const type = isIfc(file) ? "application/x-step" : "model/gltf-binary";
   return request(`api/scenarios/${encodeURIComponent(scenario)}/models?${asked}`, key, { method: "POST", body: file, headers: { "content-type": type } });
 }

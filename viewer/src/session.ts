@@ -63,12 +63,12 @@ export class Session implements ReactiveController {
     }
   }
 
-  /** What is drawn: the chosen collections, or a fitting few where nobody has chosen: schemes only when chosen. */
+  /** What is drawn: the chosen collections, or a fitting few where nobody has chosen: schemes only when chosen, and nothing twice. */
   get shown(): readonly Collection[] {
     const open = this.collections.filter((collection) => collection.snapshot && !this.isLocked(collection));
     const { layers } = this.view;
     if (layers) return open.filter(({ id }) => layers.includes(id));
-    const existing = open.filter(({ scenario }) => !scenario);
+    const existing = open.filter(({ scenario, parts }) => !scenario && parts.length === 0);
     return existing.length > SHOWN_AT_FIRST ? existing.slice(0, 1) : existing;
   }
 
@@ -90,11 +90,14 @@ export class Session implements ReactiveController {
     this.change({ layers: on ? [...others, ...ids] : others });
   }
 
-  /** Shows a collection that is not shown yet, where it can be. */
-  reveal(id: string): void {
+  /** Shows a collection that is not shown yet, alone or as a part of another, where it can be; and a class of objects that was hidden. */
+  reveal(id: string, kind = ""): void {
     const collection = this.collections.find((candidate) => candidate.id === id);
-    const hidden = collection?.snapshot && !this.shown.includes(collection) && !this.isLocked(collection);
+    const isShown = this.shown.some((other) => other.id === id || other.parts.includes(id));
+    const hidden = collection?.snapshot && !isShown && !this.isLocked(collection);
     if (hidden) this.toggleLayers([id], true);
+    const { hiddenKinds } = this.view;
+    if (hiddenKinds.includes(kind)) this.change({ hiddenKinds: hiddenKinds.filter((other) => other !== kind) });
   }
 
   /** Tells a failed request, in the server's words where it has some. */

@@ -19,6 +19,8 @@ export interface View {
   readonly eyeDome: boolean;
   /** LAS class numbers that are not drawn. */
   readonly hiddenClasses: readonly number[];
+  /** Classes of objects that are not drawn, by id. */
+  readonly hiddenKinds: readonly string[];
   readonly baseMap: string;
   readonly underground: boolean;
   /** The tim_id of the selected object. */
@@ -43,6 +45,7 @@ export function defaultView(language: Language): View {
     pointSize: POINT_SIZES.default,
     eyeDome: true,
     hiddenClasses: [],
+    hiddenKinds: [],
     baseMap: NO_BASE_MAP,
     underground: false,
     selected: null,
@@ -66,6 +69,7 @@ export function parseView(params: URLSearchParams, language: Language): View {
     pointSize: size >= POINT_SIZES.least && size <= POINT_SIZES.most ? size : view.pointSize,
     eyeDome: params.get("edl") !== "0",
     hiddenClasses: (params.get("hide") ?? "").split(",").filter(Boolean).map(Number).filter(isClass),
+    hiddenKinds: (params.get("without") ?? "").split(",").filter(Boolean),
     baseMap: params.get("base") ?? view.baseMap,
     underground: params.get("under") === "1",
     selected: params.get("sel") || null,
@@ -84,6 +88,7 @@ export function formatView(view: View): URLSearchParams {
   if (view.pointSize !== plain.pointSize) params.set("size", String(view.pointSize));
   if (!view.eyeDome) params.set("edl", "0");
   if (view.hiddenClasses.length > 0) params.set("hide", view.hiddenClasses.join(","));
+  if (view.hiddenKinds.length > 0) params.set("without", view.hiddenKinds.join(","));
   if (view.baseMap !== plain.baseMap) params.set("base", view.baseMap);
   if (view.underground) params.set("under", "1");
   if (view.selected) params.set("sel", view.selected);

@@ -248,6 +248,12 @@ class SqliteStore:
             row = self._dataset_row(db, dataset)[0]
             return looking.attribute_kinds(db, row, names, seq, valid, scenario)
 
+    def class_counts(self, dataset: str, as_of: AsOf | None = None, scenario: str = "") -> dict[str, int]:
+        """How many objects of each class a dataset has, by class id. Raises UsageError ``store.no-dataset``."""
+        seq, valid = self._moment(as_of)
+        with self._reading() as db:
+            return looking.class_counts(db, self._dataset_row(db, dataset)[0], seq, valid, scenario)
+
     def changed(self, dataset: str, since: int, limit: int = 100_000) -> Changed:
         """The objects of a dataset that changesets after ``since`` touched, on the common line and in scenarios. A box is that of the newest version."""
         with self._reading() as db:

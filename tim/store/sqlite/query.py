@@ -192,6 +192,20 @@ def attribute_kinds(
     return kinds
 
 
+def class_counts(db: sqlite3.Connection, dataset: int, seq: int | None, valid: str, scenario: str) -> dict[str, int]:
+    """Objects by class, ordered by class id."""
+    where = Where()
+    in_force(where, seq, valid)
+    where.add("v.scenario = ? AND o.dataset = ?", scenario, dataset)
+    return dict(
+        db.execute(
+            "SELECT k.path, n FROM (SELECT v.class, count(*) n FROM object o CROSS JOIN version v ON v.object = o.id"
+            f" WHERE {where.sql} GROUP BY v.class) CROSS JOIN class k ON k.id = class ORDER BY k.path",
+            where.parameters,
+        )
+    )
+
+
 def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Changed:
     """Objects with versions made or ended after a sequence number."""
     rows = db.execute(

@@ -33,7 +33,7 @@ export class AttributeTree extends LitElement {
         font-weight: 500;
       }
       input {
-        width: 130px;
+        width: 156px;
         height: 28px;
         min-width: 0;
         font-size: 12px;

@@ -32,6 +32,8 @@ export class CrsDialog extends LitElement {
   @property({ attribute: false }) search!: (text: string) => Promise<readonly Crs[]>;
   @state() private found: readonly Crs[] = [];
   @state() private failure: unknown = null;
+  /** Whether the server was asked, and knew nothing. */
+  @state() private nothingFound = false;
   @state() private chosen: string | null = null;
   @state() private system = ELLIPSOID;
   @state() private offset = "0";
@@ -78,6 +80,9 @@ export class CrsDialog extends LitElement {
       .list input {
         accent-color: var(--accent);
         margin: 0;
+      }
+      .list p {
+        padding: 6px 8px;
       }
       .code {
         flex: none;
@@ -127,6 +132,7 @@ export class CrsDialog extends LitElement {
         <div class="list" role="radiogroup" aria-label=${t("crs.list")} tabindex="0">
           ${choice(null, t("crs.geographic"))}
           ${this.found.map(({ code, name }) => choice(code, name))}
+          ${this.nothingFound ? html`<p role="status">${t("crs.nothing")}</p>` : nothing}
         </div>
         ${this.failure ? html`<p>${serverText(this.failure)(t, language)}</p>` : nothing}
         <div class="heights">
@@ -159,8 +165,11 @@ export class CrsDialog extends LitElement {
     if (text.length < SHORTEST) return;
     try {
       this.found = await this.search(text);
+      this.nothingFound = this.found.length === 0;
       this.failure = null;
     } catch (error) {
+      this.found = [];
+      this.nothingFound = false;
       this.failure = error;
     }
   }

@@ -70,7 +70,7 @@ export class HelpDialog extends LitElement {
     dialogStyles,
     css`
       dl {
-        grid-template-columns: 190px minmax(0, 1fr);
+        grid-template-columns: fit-content(190px) minmax(0, 1fr);
         gap: 6px 18px;
       }
       dt {

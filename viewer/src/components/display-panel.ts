@@ -1,11 +1,12 @@
-// How things are drawn: below ground, and for point clouds colour, size, depth shading, with the legend of the chosen colours.
+// How things are drawn: below ground, which classes of objects, and for point clouds colour, size, depth shading, with the legends.
 
 import { LitElement, type TemplateResult, css, html, nothing } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import { styleMap } from "lit/directives/style-map.js";
 import type { Collection } from "../api";
-import { formatNumber } from "../format";
+import { formatCount, formatNumber } from "../format";
 import type { Translate } from "../i18n";
+import { type ClassCount, className } from "../object-api";
 import { POINT_CLASSES, RAMP } from "../scene/classes";
 import { canColour, heightRange } from "../scene/points";
 import { COLOUR_MODES, POINT_SIZES, type View } from "../state";
@@ -19,6 +20,9 @@ export class DisplayPanel extends LitElement {
   @property({ attribute: false }) clouds: readonly Collection[] = [];
   /** Properties their points carry, by collection. */
   @property({ attribute: false }) found: ReadonlyMap<string, ReadonlySet<string>> = new Map();
+
+  /** Classes of the shown objects. */
+  @property({ attribute: false }) kinds: readonly ClassCount[] = [];
 
   static override styles = [
     controls,
@@ -53,7 +57,8 @@ export class DisplayPanel extends LitElement {
         font-size: 12px;
         font-weight: 500;
       }
-      fieldset {
+      fieldset,
+      legend {
         margin: 0;
         padding: 0;
         border: 0;
@@ -123,6 +128,30 @@ export class DisplayPanel extends LitElement {
         border-radius: 3px;
         box-shadow: inset 0 0 0 1px rgb(0 0 0 / 15%);
       }
+      .classes.kinds {
+        grid-template-columns: minmax(0, 1fr);
+        margin-top: 0;
+      }
+      .classes b {
+        margin-left: auto;
+        padding-right: 4px;
+        color: var(--muted);
+        font-weight: 400;
+        font-variant-numeric: tabular-nums;
+      }
+      .head {
+        display: flex;
+        align-items: center;
+        justify-content: space-between;
+        min-height: 32px;
+      }
+      .head h3 {
+        margin: 0;
+      }
+      .head button {
+        min-height: 26px;
+        font-size: 12px;
+      }
       .ramp {
         height: 10px;
         margin-top: 10px;
@@ -146,8 +175,31 @@ export class DisplayPanel extends LitElement {
         <input type="checkbox" .checked=${view.underground} @change=${(event: Event) => this.send({ underground: checked(event) })} />
         ${t("display.underground")}
       </label>
-      ${this.clouds.length > 0 ? this.points() : nothing}
+      ${this.kinds.length > 0 ? this.objects() : nothing} ${this.clouds.length > 0 ? this.points() : nothing}
     `;
+  }
+
+  private objects(): TemplateResult {
+    const { t, view, kinds } = this;
+    const hidden = new Set(view.hiddenKinds);
+    const toggle = (id: string) => (event: Event) => {
+      const rest = view.hiddenKinds.filter((other) => other !== id);
+      this.send({ hiddenKinds: checked(event) ? rest : [...rest, id].sort() });
+    };
+    return html`<div class="head">
+        <h3>${t("legend.kinds")}</h3>
+        ${hidden.size > 0 ? html`<button class="plain" @click=${() => this.send({ hiddenKinds: [] })}>${t("legend.showAll")}</button>` : nothing}
+      </div>
+      <div class="classes kinds" role="group" aria-label=${t("legend.kinds")} tabindex="0">
+        ${kinds.map((kind) => {
+          const name = className(kind, view.language);
+          return html`<label title="${name} · ${kind.id}">
+            <input type="checkbox" .checked=${!hidden.has(kind.id)} @change=${toggle(kind.id)} />
+            <i style=${styleMap({ background: kind.colour })}></i>
+            <span>${name}</span><b>${formatCount(kind.count, view.language)}</b>
+          </label>`;
+        })}
+      </div>`;
   }
 
   private points(): TemplateResult {

@@ -20,7 +20,7 @@ export class InfoPanel extends LitElement {
   @property() language: Language = "en";
   @property({ attribute: false }) picked: Picked | null = null;
   @property({ attribute: false }) details: Details | null = null;
-  /** The collection of what is shown. */
+  /** The collection that has it; where it was clicked in a composed one, the part. */
   @property({ attribute: false }) collection: Collection | null = null;
   @property({ type: Boolean }) canEdit = false;
 
@@ -78,6 +78,9 @@ export class InfoPanel extends LitElement {
       p {
         margin: 0 0 8px;
       }
+      .around {
+        margin: 12px 0 0;
+      }
       .failed {
         color: var(--danger);
       }
@@ -95,6 +98,7 @@ export class InfoPanel extends LitElement {
       </div>
       <div class="body" tabindex="0" role="group" aria-label=${title}>
         ${this.details ? this.object(this.details) : this.tileProperties()}
+        ${this.composition()}
         ${this.place()}
       </div>
     </section>`;
@@ -128,12 +132,24 @@ export class InfoPanel extends LitElement {
     const { t, language, collection, picked } = this;
     const properties = (picked?.properties ?? []).filter(([name]) => name !== TIM_ID);
     return html`
-      ${collection ? html`<dl><dt>${t("info.kind")}</dt><dd>${t(`kind.${collection.kind}`)}</dd></dl>` : nothing}
+      ${collection
+        ? html`<dl>
+            <dt>${t("object.dataset")}</dt><dd>${collection.title}</dd>
+            <dt>${t("info.kind")}</dt><dd>${t(`kind.${collection.kind}`)}</dd>
+          </dl>`
+        : nothing}
       ${properties.length > 0
         ? html`<h3>${t("info.attributes")}</h3>
             <dl>${properties.map(([name, value]) => html`<dt>${this.label(name)}</dt><dd>${typeof value === "number" ? formatNumber(value, language, Number.isInteger(value) ? 0 : 3) : String(value)}</dd>`)}</dl>`
         : nothing}
     `;
+  }
+
+  /** The composed collection it was clicked in. */
+  private composition(): TemplateResult | typeof nothing {
+    const around = this.picked?.collection;
+    if (!around || around.id === this.collection?.id) return nothing;
+    return html`<p class="muted around">${this.t("info.shownIn", { title: around.title })}</p>`;
   }
 
   private place(): TemplateResult | typeof nothing {

@@ -119,10 +119,12 @@ export class LayerRow extends LitElement {
     } else this.send("toggle", box.checked);
   }
 
-  private meta({ snapshot }: Collection, locked: boolean): string {
+  private meta({ kind, snapshot, parts }: Collection, locked: boolean): string {
     const { t, language } = this;
     if (locked) return t("layers.locked");
     if (!snapshot) return t("layers.untiled");
+    if (parts.length > 0) return t("layers.composed", { count: parts.length });
+    if (kind === "tiles") return t("layers.mounted");
     const { counts, tiles, bytes } = snapshot;
     const count = (value: number): string => formatCount(value, language);
     const main = counts["points"]
@@ -135,18 +137,21 @@ export class LayerRow extends LitElement {
     return `${main} · ${formatBytes(bytes, language)}`;
   }
 
-  private details({ id, kind, description, snapshot, box }: Collection): TemplateResult {
+  private details({ id, kind, description, snapshot, box, parts }: Collection): TemplateResult {
     const { t, language } = this;
     return html`<div class="details">
       ${description ? html`<p>${description}</p>` : nothing}
       <dl>
         <dt>${t("info.kind")}</dt><dd>${t(`kind.${kind}`)}</dd>
         ${snapshot
-          ? html`<dt>${t("layers.size")}</dt><dd>${formatBytes(snapshot.bytes, language)} · ${t("layers.tiles", { count: formatNumber(snapshot.tiles, language) })}</dd>
+          ? html`${kind === "tiles"
+                ? nothing
+                : html`<dt>${t("layers.size")}</dt><dd>${formatBytes(snapshot.bytes, language)} · ${t("layers.tiles", { count: formatNumber(snapshot.tiles, language) })}</dd>`}
               <dt>${t("layers.created")}</dt><dd>${formatDate(snapshot.created, language)}</dd>
               <dt>${t("layers.snapshot")}</dt><dd>@${snapshot.seq} · <code>${snapshot.hash.slice(0, 12)}</code></dd>`
           : nothing}
         ${box ? html`<dt>${t("layers.extent")}</dt><dd>${formatNumber(box[2], language, 1)} – ${formatNumber(box[5], language, 1)} m</dd>` : nothing}
+        ${parts.length > 0 ? html`<dt>${t("layers.parts")}</dt><dd><code>${parts.join(", ")}</code></dd>` : nothing}
         <dt>${t("layers.id")}</dt><dd><code>${id}</code></dd>
       </dl>
     </div>`;

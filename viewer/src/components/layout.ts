@@ -29,7 +29,12 @@ export const layout = css`
     border-right: 1px solid var(--line);
   }
   tim-layer-panel {
-    flex: 1;
+    flex: 1 0 38%;
+  }
+  tim-display-panel {
+    flex: 0 1 auto;
+    min-height: 0;
+    overflow-y: auto;
   }
   .stage {
     position: relative;
@@ -77,6 +82,18 @@ export const layout = css`
       z-index: 1;
       width: min(320px, 86vw);
       box-shadow: var(--shadow);
+    }
+    tim-notices {
+      z-index: 2;
+    }
+    /* A sheet at the bottom: most of the map stays in sight. */
+    tim-info-panel {
+      top: auto;
+      right: 8px;
+      bottom: 8px;
+      left: 8px;
+      width: auto;
+      max-height: 46%;
     }
   }
 `;

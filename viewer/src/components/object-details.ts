@@ -98,7 +98,7 @@ export class ObjectDetails extends LitElement {
         <dt>${t("object.stage")}</dt><dd><span class="tag">${this.word("stage", object.stage)}</span></dd>
         ${object.scenario ? html`<dt>${t("object.scenario")}</dt><dd>${object.scenario}</dd>` : nothing}
         ${object.validFrom || object.validTo ? html`<dt>${t("object.valid")}</dt><dd>${this.period()}</dd>` : nothing}
-        ${codes.map(({ scheme, edition, value }) => html`<dt>${scheme}</dt><dd>${value}${edition ? html`<small>${edition}</small>` : nothing}</dd>`)}
+        ${codes.map(({ scheme, edition, value }) => html`<dt title=${scheme}>${this.word("code", scheme)}</dt><dd>${value}${edition ? html`<small>${edition}</small>` : nothing}</dd>`)}
       </dl>
       <tim-attributes .t=${t} .values=${object.attributes}></tim-attributes>
       ${relations.length > 0
@@ -141,8 +141,8 @@ export class ObjectDetails extends LitElement {
     return `${date(validFrom)} – ${date(validTo)}`;
   }
 
-  /** Known stages and kinds of relation in the user's language; others as the data has them. */
-  private word(group: "stage" | "relation", value: string): string {
+  /** Known stages, kinds of relation and code schemes in the user's language; others as the data has them. */
+  private word(group: "stage" | "relation" | "code", value: string): string {
     const key = `${group}.${value}`;
     return isMessageKey(key) ? this.t(key) : value;
   }

@@ -18,6 +18,8 @@ export class SearchBox extends LitElement {
   @property({ attribute: false }) t!: Translate;
   @property() language: Language = "en";
   @property({ attribute: false }) search!: (text: string) => Promise<readonly SearchResult[]>;
+  /** The title of a dataset. */
+  @property({ attribute: false }) titleOf: (dataset: string) => string = (dataset) => dataset;
   @state() private answer: Answer | null = null;
   @state() private active = -1;
   @query("input") private input!: HTMLInputElement;
@@ -85,6 +87,13 @@ export class SearchBox extends LitElement {
         padding: 8px 10px;
         color: var(--muted);
       }
+      @media (max-width: 720px) {
+        .list {
+          right: auto;
+          left: 0;
+          width: max(100%, min(340px, calc(100vw - 24px)));
+        }
+      }
     `,
   ];
 
@@ -111,7 +120,7 @@ export class SearchBox extends LitElement {
     const what = className(result.class, this.language);
     return html`<li role="option" id="result-${index}" aria-selected=${index === this.active} @pointerdown=${(event: Event) => event.preventDefault()} @click=${() => this.choose(result)}>
       <span class="name">${result.name || result.code || what}</span>
-      <span class="meta">${[what, result.code, result.dataset].filter(Boolean).join(" · ")}</span>
+      <span class="meta">${[what, result.code, this.titleOf(result.dataset)].filter(Boolean).join(" · ")}</span>
     </li>`;
   }
 

@@ -102,8 +102,24 @@ export class StatusBar extends LitElement {
         border-top: 0;
       }
       @media (max-width: 720px) {
+        footer {
+          flex-wrap: wrap;
+          gap: 2px 12px;
+          height: auto;
+          min-height: 54px;
+          padding: 4px 14px;
+        }
+        .position {
+          flex: 1 1 60%;
+        }
+        .position span {
+          margin-right: 8px;
+        }
         .frame {
-          display: none;
+          flex: 1 1 0;
+          max-width: none;
+          padding: 0;
+          text-align: left;
         }
       }
     `,

@@ -6,6 +6,7 @@ import type { Collection } from "../api";
 import { failuresToldBy } from "../failures";
 import { type Translate, translator } from "../i18n";
 import { type Action, listenToKeys } from "../keyboard";
+import { Legend } from "../legend";
 import { Navigation } from "../navigation";
 import { searchCrs, searchObjects } from "../object-api";
 import { Readout } from "../readout";
@@ -53,6 +54,7 @@ export class TimApp extends LitElement {
   private readonly selection = new Selection(this, this.session);
   private readonly navigation = new Navigation(this.session, this.selection, (box, seconds) => this.stage?.fly(box, seconds));
   private readonly readout = new Readout(this, this.session);
+  private readonly legend = new Legend(this, this.session);
   private stage: Stage | null = null;
   private started!: Promise<void>;
   /** Whether the first view has been chosen: by the link, or by going to what there is. */
@@ -111,8 +113,9 @@ export class TimApp extends LitElement {
     document.documentElement.lang = view.language === "zh" ? "zh-CN" : "en";
     document.title = settings.title[view.language];
     this.stage?.canvas.setAttribute("aria-label", this.t("map.label"));
+    // Also before the server has answered, and where it does not: an empty map in our colours.
+    this.stage?.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
     if (!this.session.loaded || !this.stage) return;
-    this.stage.apply(view, this.session.shown, settings.baseMaps, GROUND[this.theme], key);
     if (!this.begun && !view.camera) this.navigation.begin();
     this.begun = true;
   }
@@ -125,7 +128,7 @@ export class TimApp extends LitElement {
     return html`
       <tim-top-bar
         .t=${t} .title=${settings.title[language]} .language=${language} .mode=${this.theme} .baseMap=${view.baseMap}
-        .baseMaps=${settings.baseMaps} .panelOpen=${this.panelOpen} .search=${this.findObjects}
+        .baseMaps=${settings.baseMaps} .panelOpen=${this.panelOpen} .search=${this.findObjects} .titleOf=${this.titleOf}
         @choose=${(event: CustomEvent<string>) => void this.navigation.goTo(event.detail)}
         @panel=${() => (this.panelOpen = !this.panelOpen)}
         @base-map=${(event: CustomEvent<string>) => session.change({ baseMap: event.detail })}
@@ -163,7 +166,7 @@ export class TimApp extends LitElement {
         @fly-to=${(event: CustomEvent<string>) => this.navigation.flyToLayer(event.detail)}
         @ask-key=${() => this.keyDialog.open()}></tim-layer-panel>
       <tim-display-panel
-        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")} .found=${this.found}
+        .t=${t} .view=${view} .clouds=${shown.filter(({ kind }) => kind === "points")} .found=${this.found} .kinds=${this.legend.classes}
         @change-view=${(event: CustomEvent<{ patch: Partial<View>; history: "push" | "replace" }>) =>
           session.change(event.detail.patch, event.detail.history)}></tim-display-panel>
     </aside>`;
@@ -173,7 +176,8 @@ export class TimApp extends LitElement {
     const { session, selection, t } = this;
     const { picked, details, object } = selection;
     if (!picked && !details) return nothing;
-    const collection = picked?.collection ?? session.collections.find(({ id }) => id === object?.dataset) ?? null;
+    const dataset = object?.dataset ?? picked?.dataset;
+    const collection = session.collections.find(({ id }) => id === dataset) ?? picked?.collection ?? null;
     return html`<tim-info-panel .t=${t} .language=${session.view.language} .picked=${picked} .details=${details} .collection=${collection}
       .canEdit=${session.settings.canEdit} @close=${this.closeInfo} @copy=${this.copyPlace} @retry=${() => selection.retry()}
       @copy-text=${(event: CustomEvent<string>) => void session.copy(event.detail, "notice.attributesCopied")}
@@ -182,6 +186,7 @@ export class TimApp extends LitElement {
   }
 
   private readonly findObjects = (text: string) => searchObjects(text, this.session.key);
+  private readonly titleOf = (dataset: string) => this.session.collections.find(({ id }) => id === dataset)?.title ?? dataset;
   private readonly findCrs = (text: string) => {
     const { view, key } = this.session;
     return searchCrs(text, view.camera && [view.camera[0], view.camera[1]], key);

@@ -131,7 +131,7 @@ export class Tools extends LitElement {
               @end=${this.leave}></tim-measure>`
           : nothing}
         ${draft
-          ? html`<tim-scheme .t=${t} .language=${language} .draft=${draft} .saving=${this.placing?.saving ?? false}
+          ? html`<tim-scheme .t=${t} .language=${language} .draft=${draft} .outlook=${this.placing?.outlook ?? null} .reading=${this.placing?.reading ?? false} .saving=${this.placing?.saving ?? false}
               .schemes=${[...new Set(session.collections.map(({ scenario }) => scenario).filter(Boolean))]}
               @change-draft=${({ detail }: CustomEvent<Partial<Draft>>) => this.placing?.change(detail)}
               @save=${() => void this.save()} @end=${this.leave}></tim-scheme>`

@@ -22,6 +22,7 @@ export class TopBar extends LitElement {
   @property({ attribute: false }) baseMaps: readonly BaseMap[] = [];
   @property({ type: Boolean }) panelOpen = true;
   @property({ attribute: false }) search!: (text: string) => Promise<readonly SearchResult[]>;
+  @property({ attribute: false }) titleOf!: (dataset: string) => string;
   @query("tim-search") private searchBox!: SearchBox;
 
   static override styles = [
@@ -66,16 +67,29 @@ export class TopBar extends LitElement {
         color: var(--text);
       }
       @media (max-width: 720px) {
+        header {
+          flex-wrap: wrap;
+          height: auto;
+          padding: 8px 12px;
+        }
+        h1 {
+          flex-basis: 0;
+        }
         label span,
-        .text,
-        .mark {
+        .text {
           display: none;
         }
-        select {
-          max-width: 96px;
+        tim-search {
+          order: 1;
+          flex: 1 1 60%;
         }
         label {
+          order: 1;
+          flex: 0 1 auto;
           margin: 0;
+        }
+        select {
+          max-width: 118px;
         }
         button {
           padding: 0 6px;
@@ -102,7 +116,7 @@ export class TopBar extends LitElement {
       </button>
       <img class="mark" src="./icon.svg" alt="" />
       <h1>${this.title}</h1>
-      <tim-search .t=${t} .language=${this.language} .search=${this.search}
+      <tim-search .t=${t} .language=${this.language} .search=${this.search} .titleOf=${this.titleOf}
         @choose=${(event: CustomEvent<string>) => this.send("choose", event.detail)}></tim-search>
       <label>
         <span>${t("top.baseMap")}</span>

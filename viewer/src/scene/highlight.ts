@@ -59,7 +59,8 @@ export class Highlight {
   }
 }
 
-function* featuresOf(content: Cesium3DTileContent): Generator<Cesium3DTileFeature> {
+/** The features of a content that names its objects. */
+export function* featuresOf(content: Cesium3DTileContent): Generator<Cesium3DTileFeature> {
   // Composite tiles have their features one level down.
   const parts = (content.innerContents as Cesium3DTileContent[] | undefined) ?? [];
   for (const part of parts) yield* featuresOf(part);

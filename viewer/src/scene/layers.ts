@@ -3,6 +3,7 @@
 import { Cesium3DTileset, Resource, type Scene } from "cesium";
 import type { Collection } from "../api";
 import type { View } from "../state";
+import type { ClassFilter } from "./class-filter";
 import type { Highlight } from "./highlight";
 import { objectShader } from "./objects";
 import { PointDrawing, propertyNames } from "./points";
@@ -34,6 +35,7 @@ export class Layers {
   constructor(
     private readonly scene: Scene,
     private readonly highlight: Highlight,
+    private readonly filter: ClassFilter,
     private readonly events: LayerEvents,
   ) {
     scene.preRender.addEventListener(() => {
@@ -105,7 +107,10 @@ export class Layers {
     tileset.tileFailed.addEventListener(() => this.events.tilesFailed(collection, ++layer.failures));
     if (points) tileset.tileLoad.addEventListener(({ content }: { content: unknown }) => this.inspect(layer, propertyNames(content)));
     if (collection.kind === "objects") tileset.customShader = objectShader();
-    if (!points) this.highlight.watch(tileset);
+    if (!points) {
+      this.filter.watch(tileset);
+      this.highlight.watch(tileset);
+    }
     this.scene.primitives.add(tileset);
     this.loaded.set(collection.id, layer);
     if (this.view) this.draw(layer, this.view);

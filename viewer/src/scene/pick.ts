@@ -1,7 +1,7 @@
 // What is under a pixel: the place, the collection, and the properties of the feature there. Values per point cannot be read back
 // (CesiumJS picks property tables, not property attributes).
 
-import { Cartographic, Cesium3DTileFeature, Cesium3DTileset, type Cartesian2, type Cartesian3, Math as CesiumMath, type Scene } from "cesium";
+import { Cartesian2, Cartesian3, Cartesian4, Cartographic, Cesium3DTileFeature, Cesium3DTileset, Math as CesiumMath, type Scene } from "cesium";
 import type { Collection } from "../api";
 import { TIM_ID } from "./highlight";
 import type { Layers } from "./layers";
@@ -17,11 +17,17 @@ export interface Picked {
   /** tim_id of the object; null where the tile names none. */
   readonly id: string | null;
   readonly place: Place | null;
+  /** What is shown there. */
   readonly collection: Collection | null;
+  /** Id of the dataset whose tile was hit: of a composed one, the part. */
+  readonly dataset: string | null;
   readonly properties: readonly (readonly [string, string | number | boolean])[];
   /** Metres; of the tile that was hit. */
   readonly geometricError: number | null;
 }
+
+/** Characters of a list or an object. */
+const LONGEST = 300;
 
 /** Where a pixel meets what is drawn, or the globe. */
 export function placeAt(scene: Scene, pixel: Cartesian2): Place | null {
@@ -38,11 +44,12 @@ export function pickAt(scene: Scene, pixel: Cartesian2, layers: Layers): [Picked
   const place = placeAt(scene, pixel);
   const tileset = tilesetOf(hit);
   const collection = tileset ? layers.collectionOf(tileset) : null;
-  if (!collection) return [{ id: null, place, collection: null, properties: [], geometricError: null }, null];
+  if (!collection) return [{ id: null, place, collection: null, dataset: null, properties: [], geometricError: null }, null];
   const feature = hit instanceof Cesium3DTileFeature ? hit : null;
   const properties = feature ? featureProperties(feature) : [];
-  const id = properties.find(([name]) => name === TIM_ID)?.[1];
-  return [{ id: id === undefined ? null : String(id), place, collection, properties, geometricError: geometricErrorOf(hit) }, feature];
+  const id: unknown = feature?.getProperty(TIM_ID);
+  const dataset = datasetOf(hit) ?? collection.id;
+  return [{ id: typeof id === "string" ? id : null, place, collection, dataset, properties, geometricError: geometricErrorOf(hit) }, feature];
 }
 
 function tilesetOf(hit: unknown): Cesium3DTileset | null {
@@ -51,22 +58,31 @@ function tilesetOf(hit: unknown): Cesium3DTileset | null {
   return hit.primitive instanceof Cesium3DTileset ? hit.primitive : null;
 }
 
+/** Contents lie below the dataset they belong to, whichever tileset led to them. */
+function datasetOf(hit: unknown): string | null {
+  const url = member(member(hit, "content"), "url");
+  const below = new URL("tiles/", document.baseURI).href;
+  return typeof url === "string" && url.startsWith(below) ? (url.slice(below.length).split("/")[0] ?? null) : null;
+}
+
 function featureProperties(feature: Cesium3DTileFeature): Picked["properties"] {
-  return feature.getPropertyIds().flatMap((id) => {
-    const value: unknown = feature.getProperty(id);
-    return isPlain(value) ? [[id, value] as const] : [];
-  });
+  return feature.getPropertyIds().map((id) => [id, shown(feature.getProperty(id))] as const);
 }
 
 function geometricErrorOf(hit: unknown): number | null {
-  if (typeof hit !== "object" || hit === null || !("content" in hit)) return null;
-  const content = hit.content;
-  if (typeof content !== "object" || content === null || !("tile" in content)) return null;
-  const tile = content.tile;
-  if (typeof tile !== "object" || tile === null || !("geometricError" in tile)) return null;
-  return typeof tile.geometricError === "number" ? tile.geometricError : null;
+  const error = member(member(member(hit, "content"), "tile"), "geometricError");
+  return typeof error === "number" ? error : null;
 }
 
-function isPlain(value: unknown): value is string | number | boolean {
-  return typeof value === "string" || typeof value === "number" || typeof value === "boolean";
+/** A value as it can be read: lists and objects, which batch tables may have, as short JSON. */
+function shown(value: unknown): string | number | boolean {
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
+  if (value === null || value === undefined) return "—";
+  const isVector = value instanceof Cartesian2 || value instanceof Cartesian3 || value instanceof Cartesian4;
+  const text = JSON.stringify(isVector ? Object.values(value) : value, (_, item: unknown) => (typeof item === "bigint" ? String(item) : item));
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>)[name] : undefined;
 }

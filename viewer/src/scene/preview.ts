@@ -1,9 +1,9 @@
-// A model that is being placed, shown where it would stand. IFC cannot be drawn here; its place is marked over the map.
+// A model that is being placed, shown where it would stand. IFC cannot be drawn here; the box that it fills is, over the map.
 
-import { Axis, Cartesian3, HeadingPitchRoll, Math as CesiumMath, Matrix4, Model, type Scene, Transforms } from "cesium";
+import { Axis, Model, type Scene } from "cesium";
 import { isIfc } from "../object-api";
 import type { Draft } from "../placing";
-import type { Place } from "./pick";
+import { modelMatrix } from "./standing";
 
 export class Preview {
   private file: File | null = null;
@@ -53,11 +53,4 @@ export class Preview {
     this.model.modelMatrix = modelMatrix(place, heading, scale);
     this.scene.requestRender();
   }
-}
-
-/** From the model's metres (east, north, up when heading is 0) to the Earth. */
-function modelMatrix({ longitude, latitude, height }: Place, heading: number, scale: number): Matrix4 {
-  const turn = new HeadingPitchRoll(CesiumMath.toRadians(heading), 0, 0);
-  const stands = Transforms.headingPitchRollToFixedFrame(Cartesian3.fromDegrees(longitude, latitude, height), turn);
-  return Matrix4.multiplyByUniformScale(stands, scale, stands);
 }

@@ -5,6 +5,7 @@ import type { BaseMap, Box, Collection } from "../api";
 import type { CameraPlace, View } from "../state";
 import { type GroundColours, setBaseMap } from "./basemaps";
 import { type Move, cameraPlace, flyToBox, goTo, move, viewCentre } from "./camera";
+import { ClassFilter } from "./class-filter";
 import { Highlight } from "./highlight";
 import { type LayerEvents, Layers, reasonOf } from "./layers";
 import { type Picked, type Place, pickAt, placeAt } from "./pick";
@@ -34,6 +35,7 @@ export class Stage {
   pointing = false;
   readonly preview: Preview;
   private readonly highlight: Highlight;
+  private readonly filter: ClassFilter;
   private readonly widget: CesiumWidget;
   private baseMapShown = "";
   private reference = 0;
@@ -72,8 +74,9 @@ export class Stage {
     scene.light = new DirectionalLight({ direction: Cartesian3.UNIT_X, intensity: 2.4 });
     scene.screenSpaceCameraController.minimumZoomDistance = 0.5;
     this.highlight = new Highlight(scene);
+    this.filter = new ClassFilter(scene);
     this.preview = new Preview(scene, () => events.previewFailed());
-    this.layers = new Layers(scene, this.highlight, events);
+    this.layers = new Layers(scene, this.highlight, this.filter, events);
     this.listen();
   }
 
@@ -81,6 +84,7 @@ export class Stage {
   apply(view: View, shown: readonly Collection[], baseMaps: readonly BaseMap[], colours: GroundColours, key: string): void {
     const { scene } = this.widget;
     this.layers.apply(view, shown, key);
+    this.filter.set(view.hiddenKinds);
     this.highlight.set(view.selected);
     const boxes = shown.map(({ box }) => box).filter((box) => box !== null);
     this.reference = boxes.length > 0 ? boxes.reduce((sum, box) => sum + (box[2] + box[5]) / 2, 0) / boxes.length : 0;
