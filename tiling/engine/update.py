@@ -18,13 +18,13 @@ from tiling.archive import Archive, PackWriter, Snapshot
 from tiling.builder import Job, TileEntry
 from tiling.engine.executor import SerialExecutor
 from tiling.engine.run import objects_ref, tile
-from tiling.meshes.assemble import box_around, corners
 from tiling.objects import layout
 from tiling.objects.builder import draw_leaves, notes_hold
 from tiling.objects.drawing import Reader, opened
 from tiling.objects.drawn import Column
 from tiling.objects.layout import locate, measure
 from tiling.objects.memory import Memory
+from tiling.spec.boxes import box_around, corners
 from tim.model import Dataset
 from tim.place import Box3
 from tim.store import AsOf
@@ -93,7 +93,10 @@ class _Update:
         objects = objects_ref(self.workspace, self.dataset, now)
         touched = [one.tim_id.bytes for one in changed.touched]
         before, after = (
-            {one.tim_id: one.box for one in store.appearances(touched, AsOf(objects.valid, seq), objects.scenario)}
+            {
+                tim_id: one.box
+                for tim_id, one in store.standing(touched, AsOf(objects.valid, seq), objects.scenario).items()
+            }
             for seq in (since, now)
         )
         members = self._members(before, after)
@@ -146,8 +149,9 @@ class _Update:
         known = self.archive.entries(job.dataset, [*members, *(f"{key}#1" for key in members)])
         if known.keys() != members.keys():
             return None
-        found = reader.find([i for ids in members.values() for i in ids], str(job.settings.get("lod", "")))
-        specs = [({"key": key}, [found[i] for i in ids if i in found]) for key, ids in members.items()]
+        there = reader.standing([i for ids in members.values() for i in ids])
+        found = reader.find([one.version for one in there.values()], str(job.settings.get("lod", "")))
+        specs = [({"key": key}, [found[there[i].version] for i in ids if i in there]) for key, ids in members.items()]
         made, _ = draw_leaves(specs, job, reader, columns, sink)
         if len(made) != len(members) or any(tile.content is None for tile in made):
             return None

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tiling.builder import Box12, ShardResult, TileEntry
+from tiling.builder import ShardResult, TileEntry
+from tiling.spec.boxes import box_around, corners
 from tim.geometry import F64
 
 
@@ -101,17 +102,3 @@ class Assembly:
         for child_low, child_high, child_error in below:
             low, high, error = np.minimum(low, child_low), np.maximum(high, child_high), max(error, child_error)
         return low, high, error
-
-
-def box_around(low: F64, high: F64) -> Box12:
-    """A 3D Tiles box along the frame's axes."""
-    centre, half = (low + high) / 2, (high - low) / 2
-    x, y, z = (float(v) for v in half)
-    return (*(float(v) for v in centre), x, 0.0, 0.0, 0.0, y, 0.0, 0.0, 0.0, z)
-
-
-def corners(box: Box12) -> tuple[F64, F64]:
-    """Lower and upper corner of a box along the axes."""
-    values = np.array(box)
-    centre, half = values[:3], values[[3, 7, 11]]
-    return centre - half, centre + half

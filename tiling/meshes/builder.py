@@ -13,9 +13,10 @@ import numpy as np
 
 from importers import open_source
 from tiling.builder import Job, Shard, ShardResult, TileEntry, TileSink
-from tiling.meshes.assemble import Assembly, box_around
+from tiling.meshes.assemble import Assembly
 from tiling.meshes.content import encode, extent
 from tiling.meshes.quadtree import above
+from tiling.spec.boxes import box_around
 from tim.errors import PlaceError, SourceError, TilingError
 from tim.geometry import F64
 from tim.place import Frame, LocalMap, Place, local_map

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from tiling.builder import TileEntry
-from tiling.meshes.assemble import box_around, corners
+from tiling.spec.boxes import box_around, corners
 from tim.geometry import F64
 
 _FANOUT = 16

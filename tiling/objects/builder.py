@@ -1,7 +1,7 @@
 """The lane of objects: leaves that show everything in full, and above them tiles that show the largest from afar.
 
 Who is in which leaf is decided when the work is planned, from columns of the store (:mod:`tiling.objects.layout`); a shard's spec carries
-the ids and a digest of what they say, so a leaf in which nothing changed is not built again. Refined by replacement.
+the versions and a digest of what they say, so a leaf in which nothing changed is not built again. Refined by replacement.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from hashlib import blake2b
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiling.builder import Job, ObjectsRef, Shard, ShardResult, TileEntry, TileSink
-from tiling.meshes.assemble import box_around, corners
 from tiling.objects.content import encode, proxies
 from tiling.objects.drawing import Found, Reader, columns_of, opened
 from tiling.objects.drawn import Column, Content, Drawn
 from tiling.objects.layout import DEPTH, I64, Cell, Leaf, Objects, Splits, place, settle
 from tiling.objects.memory import Memory, Notes
+from tiling.spec.boxes import box_around, corners
 from tim.errors import TilingError
 from tim.geometry import F64
 from tim.model import Dataset
@@ -83,10 +84,10 @@ class ObjectBuilder:
         """Draw the tiles of a shard."""
         columns = [Column(name, kind) for name, kind in shard.spec["columns"]]
         reader = Reader(_objects(job))
-        wanted = {spec["key"]: unpack(spec["ids"]) for spec in shard.spec["tiles"]}
-        every = list(dict.fromkeys(i for ids in wanted.values() for i in ids))
+        wanted = {spec["key"]: unpack(spec["versions"]) for spec in shard.spec["tiles"]}
+        every = list(dict.fromkeys(v for versions in wanted.values() for v in versions))
         found = reader.find(every, str(job.settings.get("lod", "")))
-        specs = [(spec, [found[i] for i in wanted[spec["key"]] if i in found]) for spec in shard.spec["tiles"]]
+        specs = [(spec, [found[v] for v in wanted[spec["key"]] if v in found]) for spec in shard.spec["tiles"]]
         draw = draw_leaves if shard.stage == "leaves" else draw_proxies
         tiles, problems = draw(specs, job, reader, columns, sink)
         counts = {
@@ -235,15 +236,15 @@ def assemble(
     return out
 
 
-def pack(ids: Any) -> str:
-    """V16[n] as text."""
-    return b64encode(np.ascontiguousarray(ids).tobytes()).decode()
+def pack(versions: I64) -> str:
+    """int64[n] as text."""
+    return b64encode(versions.astype("<i8").tobytes()).decode()
 
 
-def unpack(text: str) -> list[bytes]:
-    """The ids of :func:`pack`."""
-    data = b64decode(text)
-    return [data[i : i + 16] for i in range(0, len(data), 16)]
+def unpack(text: str) -> list[int]:
+    """The versions of :func:`pack`."""
+    versions: list[int] = np.frombuffer(b64decode(text), "<i8").tolist()
+    return versions
 
 
 def _leaf_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
@@ -251,7 +252,7 @@ def _leaf_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
         yield (
             {
                 "key": leaf.key,
-                "ids": pack(plan.objects.ids[leaf.members]),
+                "versions": pack(plan.objects.versions[leaf.members]),
                 "digest": _digest(plan.objects, leaf.members),
             },
             len(leaf.members),
@@ -259,33 +260,52 @@ def _leaf_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def _proxy_specs(plan: _Plan) -> Iterator[tuple[dict[str, Any], int]]:
-    """A tile for every split cell, the largest objects below it in it."""
-    members: dict[Cell, list[I64]] = {}
-    parts: dict[Cell, set[str]] = {}
-    for leaf in plan.leaves:
-        cell, part = leaf.cell, leaf.key
-        while True:
-            if cell in plan.splits.cells:
-                members.setdefault(cell, []).append(leaf.members)
-                parts.setdefault(cell, set()).add(part)
-            if cell.z == 0:
-                break
-            cell, part = cell.parent, cell.key
+    """A tile for every split cell, the largest objects below it in it. Of each cell only those can be in the tiles above that are in its own."""
     objects = plan.objects
     names = np.array([any(name == i or name.startswith(f"{i}.") for i in INSIDE) for name in (*objects.class_ids, "")])
     inside = names[objects.classes]
-    for cell in sorted(members, key=lambda c: (_morton(c), c.z)):
-        if len(parts[cell]) < 2 or sum(map(len, members[cell])) < CROWD:
-            continue
-        rows = np.concatenate(members[cell])
-        order = rows[np.lexsort((rows, -objects.size[rows], inside[rows]))]
-        chosen, dropped = np.sort(order[:PROXIES]), order[PROXIES:]
-        if not inside[chosen].all():
-            dropped = dropped[~inside[dropped]]
-        yield {
-            "key": cell.key, "ids": pack(objects.ids[chosen]), "digest": _digest(objects, chosen),
-            "dropped": float(objects.size[dropped].max(initial=0.0)), "largest": float(objects.size[chosen].max(initial=0.0)),
-        }, len(chosen)  # fmt: skip
+    rank = np.empty(len(objects), np.int64)
+    rank[np.lexsort((-objects.size, inside))] = np.arange(len(objects))
+    found: dict[Cell, _Below] = {}
+    for leaf in plan.leaves:
+        found.setdefault(leaf.cell, _Below()).add(leaf.key, leaf.members, len(leaf.members))
+    specs: dict[Cell, tuple[dict[str, Any], int]] = {}
+    for z in range(DEPTH, -1, -1):
+        for cell in [cell for cell in found if cell.z == z]:
+            below = found[cell]
+            rows = np.concatenate(below.rows)
+            rows = rows[np.argsort(rank[rows])[: PROXIES + 1]]
+            if cell in plan.splits.cells and len(below.parts) > 1 and below.count >= CROWD:
+                specs[cell] = _proxy_spec(objects, cell, rows, inside)
+            if z:
+                found.setdefault(cell.parent, _Below()).add(cell.key, rows, below.count)
+    return (specs[cell] for cell in sorted(specs, key=lambda c: (_morton(c), c.z)))
+
+
+@dataclass(slots=True)
+class _Below:
+    """What is below a cell."""
+
+    rows: list[I64] = field(default_factory=list)
+    """Of each part those that may be shown, or are the largest that is not."""
+    parts: set[str] = field(default_factory=set)
+    count: int = 0
+
+    def add(self, part: str, rows: I64, count: int) -> None:
+        self.rows.append(rows)
+        self.parts.add(part)
+        self.count += count
+
+
+def _proxy_spec(objects: Objects, cell: Cell, rows: I64, inside: NDArray[np.bool_]) -> tuple[dict[str, Any], int]:
+    """rows: those to be shown, and the next that would be."""
+    chosen, dropped = np.sort(rows[:PROXIES]), rows[PROXIES:]
+    if not inside[chosen].all():
+        dropped = dropped[~inside[dropped]]
+    return {
+        "key": cell.key, "versions": pack(objects.versions[chosen]), "digest": _digest(objects, chosen),
+        "dropped": float(objects.size[dropped].max(initial=0.0)), "largest": float(objects.size[chosen].max(initial=0.0)),
+    }, len(chosen)  # fmt: skip
 
 
 def _runs(tiles: Iterator[tuple[dict[str, Any], int]], stage: str) -> Iterator[tuple[list[dict[str, Any]], float]]:

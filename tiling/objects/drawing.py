@@ -13,7 +13,7 @@ from tiling.builder import ObjectsRef
 from tiling.objects.drawn import Column, Drawn, Kind, Model
 from tim.model import Representation
 from tim.shape import FORMAT
-from tim.store import Appearance, AsOf, ObjectStore
+from tim.store import Appearance, AsOf, ObjectStore, Standing
 from tim.workspace import Workspace
 
 _NUMBERS = re.compile(r"\d+(?:\.\d+)?")
@@ -37,10 +37,14 @@ class Reader:
         self._as_of = AsOf(objects.valid, objects.seq)
         self._scenario = objects.scenario
 
-    def find(self, ids: Sequence[bytes], lod: str) -> dict[bytes, Found]:
-        """Those of the objects that there are. ``lod``: drawn where an object has it, otherwise its highest."""
-        found = self._store.appearances(ids, self._as_of, self._scenario)
-        return {one.tim_id: (one, *shown(one.representations, lod)) for one in found}
+    def standing(self, ids: Sequence[bytes]) -> dict[bytes, Standing]:
+        """Those of the job's objects that there are."""
+        return self._store.standing(ids, self._as_of, self._scenario)
+
+    def find(self, versions: Sequence[int], lod: str) -> dict[int, Found]:
+        """Objects by version. ``lod``: drawn where an object has it, otherwise its highest."""
+        found = self._store.appearances(versions)
+        return {version: (one, *shown(one.representations, lod)) for version, one in found.items()}
 
     def portions(self, found: Iterable[Found], names: Sequence[str] = ()) -> Iterator[tuple[list[Drawn], int]]:
         """The objects with their geometry and how many bytes that is, by id: all at once, or, where that is more than :data:`HEAVY`, some at

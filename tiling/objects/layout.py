@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,8 @@ class Objects:
     """V16[n]."""
     digests: NDArray[np.void]
     """V32[n]."""
+    versions: I64
+    """int64[n]: as the store calls them."""
     classes: NDArray[np.int32]
     class_ids: Sequence[str]
     xy: I64
@@ -97,28 +99,22 @@ class Leaf(NamedTuple):
 
 def place(parts: Iterable[Outline], frame: Frame) -> tuple[Objects, int]:
     """All objects that have a box, and how many have none."""
-    columns: list[Objects] = []
+    columns: list[tuple[NDArray[Any], ...]] = []
+    class_ids: Sequence[str] = ()
     without = 0
     for part in parts:
         there = ~np.isnan(part.boxes[:, 0])
         without += int(len(there) - there.sum())
-        xy, width, size = measure(part.boxes[there], frame)
-        columns.append(
-            Objects(part.ids[there], part.digests[there], part.classes[there], part.class_ids, xy, width, size)
-        )
+        named = (part.ids[there], part.digests[there], part.versions[there], part.classes[there])
+        columns.append((*named, *measure(part.boxes[there], frame)))
+        class_ids = part.class_ids
     if not columns:
-        columns = [
-            Objects(
-                np.empty(0, "V16"), np.empty(0, "V32"), np.empty(0, np.int32), (), np.empty((0, 2), np.int64), np.empty(0), np.empty(0)
-            )
-        ]  # fmt: skip
-    joined = [np.concatenate([getattr(c, name) for c in columns]) for name in ("ids", "digests", "classes")]
-    ids, digests, classes = joined
-    xy, width, size = (np.concatenate([getattr(c, name) for c in columns]) for name in ("xy", "width", "size"))
+        nothing = (np.empty(0, kind) for kind in ("V16", "V32", np.int64, np.int32))
+        columns = [(*nothing, *measure(np.empty((0, 6)), frame))]
+    ids, *others = (np.concatenate(parts) for parts in zip(*columns, strict=True))
     order = by_id(ids)
-    return Objects(
-        ids[order], digests[order], classes[order], columns[-1].class_ids, xy[order], width[order], size[order]
-    ), without
+    digests, versions, classes, xy, width, size = (column[order] for column in others)
+    return Objects(ids[order], digests, versions, classes, class_ids, xy, width, size), without
 
 
 def measure(boxes: F64, frame: Frame) -> tuple[I64, F64, F64]:

@@ -155,6 +155,8 @@ class Outline:
     class_ids: Sequence[str]
     digests: NDArray[np.void]
     """V32[n]: of what the version says (class, name, attributes, box, representations, …), without identity and validity."""
+    versions: NDArray[np.int64]
+    """int64[n]: what the store calls the version, for :meth:`ObjectStore.appearances`."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -169,8 +171,15 @@ class Appearance(NamedTuple):
     name: str
     attributes: str
     """JSON as it is stored: parsed by those who carry attributes."""
-    box: Box3 | None
     representations: Sequence[Representation]
+
+
+class Standing(NamedTuple):
+    """Where an object is."""
+
+    version: int
+    """As in :attr:`Outline.versions`."""
+    box: Box3 | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +278,11 @@ class ObjectStore(Protocol):
     ) -> Iterator[Outline]:  # fmt: skip
         """All objects of a dataset that meet a box, in batches of at most 50,000, in no particular order. Raises UsageError ``store.no-dataset``."""
 
-    def appearances(self, ids: Sequence[bytes], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
-        """Those of many objects that there are at a moment, as drawing wants them, in no particular order. ids: 16 bytes each."""
+    def standing(self, ids: Sequence[bytes], as_of: AsOf | None = None, scenario: str = "") -> dict[bytes, Standing]:
+        """Those of many objects that there are at a moment. ids: 16 bytes each."""
+
+    def appearances(self, versions: Sequence[int]) -> dict[int, Appearance]:
+        """Many versions as drawing wants them; those that there are not are left out."""
 
     def attribute_kinds(
         self, dataset: str, names: Sequence[str], as_of: AsOf | None = None, scenario: str = ""

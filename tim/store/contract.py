@@ -820,19 +820,28 @@ class StoreContract:
     def test_appearances_are_what_drawing_needs(self, store: ObjectStore) -> None:
         """Representations in their order."""
         ids = [t.tim_id.bytes for t in put(store, FULL, *(box(f"k{i}", i) for i in range(700))).touched]
-        found = store.appearances([*ids, uuid4().bytes])
-        assert {one.tim_id for one in found} == set(ids)
-        assert len(found) == len(ids)
-        for one in found:
-            said = some(store.get(UUID(bytes=one.tim_id))).object
-            assert (one.class_id, one.name, one.box) == (said.class_id, said.name, said.box)
+        stand = store.standing([*ids, uuid4().bytes])
+        assert stand.keys() == set(ids)
+        versions = [one.version for one in stand.values()]
+        assert sorted(versions) == sorted(v for part in store.outline("town") for v in part.versions.tolist())
+        found = store.appearances([*versions, max(versions) + 1])
+        assert found.keys() == set(versions)
+        for tim_id, (version, where) in stand.items():
+            one, said = found[version], some(store.get(UUID(bytes=tim_id))).object
+            assert (one.tim_id, one.class_id, one.name, where) == (tim_id, said.class_id, said.name, said.box)
             assert tuple(one.representations) == said.representations
             assert json.loads(one.attributes) == said.attributes
         put(store, replace(FULL, name="renamed"), replace(FULL, name="planned", scenario="plan"))
-        assert [one.name for one in store.appearances(ids[:1])] == ["renamed"]
-        assert [one.name for one in store.appearances(ids[:1], AsOf(seq=1))] == [FULL.name]
-        assert [one.name for one in store.appearances(ids, scenario="plan")] == ["planned"]
-        assert store.appearances([]) == []
+
+        def names(*of: Any, **fields: Any) -> list[str]:
+            there = [one.version for one in store.standing(*of, **fields).values()]
+            return [one.name for one in store.appearances(there).values()]
+
+        assert names(ids[:1]) == ["renamed"]
+        assert names(ids[:1], AsOf(seq=1)) == [FULL.name]
+        assert names(ids, scenario="plan") == ["planned"]
+        assert store.standing([]) == {}
+        assert store.appearances([]) == {}
 
     def test_kinds_of_attributes(self, store: ObjectStore) -> None:
         """As JSON has them, of a dataset at a moment; what none has is left out."""

@@ -253,7 +253,9 @@ def objects_at(places: list[tuple[int, int, float]], first: int = 0) -> Objects:
     )
     xy = np.array([(x, y) for x, y, _ in places], np.int64).reshape(-1, 2) + 2**23
     width = np.array([w for _, _, w in places])
-    return Objects(ids, np.zeros(len(ids), "V32"), np.zeros(len(ids), np.int32), ("",), xy, width, width)
+    return Objects(
+        ids, np.zeros(len(ids), "V32"), np.arange(len(ids)), np.zeros(len(ids), np.int32), ("",), xy, width, width
+    )
 
 
 @settings(max_examples=40, deadline=None)

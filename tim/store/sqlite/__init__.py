@@ -35,6 +35,7 @@ from tim.store import (
     Origins,
     Outline,
     Page,
+    Standing,
 )
 from tim.store.canonical import EVER, dumps, instant
 from tim.store.sqlite import apply as applying
@@ -230,13 +231,21 @@ class SqliteStore:
             row = self._dataset_row(db, dataset)[0]
             yield from looking.outline(db, row, seq, valid, scenario, box, layer)
 
-    def appearances(self, ids: Sequence[bytes], as_of: AsOf | None = None, scenario: str = "") -> list[Appearance]:
-        """Those of many objects that there are at a moment, as drawing wants them, in no particular order. ids: 16 bytes each."""
+    def standing(self, ids: Sequence[bytes], as_of: AsOf | None = None, scenario: str = "") -> dict[bytes, Standing]:
+        """Those of many objects that there are at a moment. ids: 16 bytes each."""
         seq, valid = self._moment(as_of)
-        found: list[Appearance] = []
+        found: dict[bytes, Standing] = {}
         with self._reading() as db:
             for start in range(0, len(ids), _BATCH):
-                found += looking.appearances(db, ids[start : start + _BATCH], seq, valid, scenario)
+                found.update(looking.standing(db, ids[start : start + _BATCH], seq, valid, scenario))
+        return found
+
+    def appearances(self, versions: Sequence[int]) -> dict[int, Appearance]:
+        """Many versions as drawing wants them; those that there are not are left out."""
+        found: dict[int, Appearance] = {}
+        with self._reading() as db:
+            for start in range(0, len(versions), _BATCH):
+                looking.appearances(db, versions[start : start + _BATCH], found)
         return found
 
     def attribute_kinds(

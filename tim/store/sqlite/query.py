@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -14,9 +14,10 @@ import numpy as np
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Box3
-from tim.store import Appearance, Changed, Filter, ObjectVersion, Origins, Outline, Page, Touched
+from tim.store import Appearance, Changed, Filter, ObjectVersion, Origins, Outline, Page, Standing, Touched
 from tim.store.canonical import dumps, interval, moment
 
+T = TypeVar("T")
 _INT64 = 1 << 63
 _OUTLINE = 50_000
 
@@ -123,53 +124,58 @@ def outline(
     names = dict(db.execute("SELECT id, path FROM class"))
     class_ids = [names.get(i, "") for i in range(max(names, default=0) + 1)]
     rows = db.execute(
-        f"SELECT o.tim_id, v.class, v.digest, v.west, v.south, v.bottom, v.east, v.north, v.top FROM {first} WHERE {where.sql}",
+        f"SELECT o.tim_id, v.id, v.class, v.digest, v.west, v.south, v.bottom, v.east, v.north, v.top FROM {first} WHERE {where.sql}",
         where.parameters,
     )
     while batch := rows.fetchmany(_OUTLINE):
-        ids, classes, digests, *corners = zip(*batch, strict=True)
+        ids, versions, classes, digests, *corners = zip(*batch, strict=True)
         yield Outline(
             np.frombuffer(b"".join(ids), "V16"), np.array(corners, np.float64).T.copy(), np.array(classes, np.int32), class_ids,
-            np.frombuffer(b"".join(digests), "V32"),
+            np.frombuffer(b"".join(digests), "V32"), np.array(versions, np.int64),
         )  # fmt: skip
 
 
-def appearances(
+def standing(
     db: sqlite3.Connection, ids: Sequence[bytes], seq: int | None, valid: str, scenario: str
-) -> list[Appearance]:
-    """Some hundred objects, one row for each representation."""
-    where = Where()
+) -> Iterator[tuple[bytes, Standing]]:
+    """Some hundred objects."""
     every = padded(ids)
+    where = Where()
     where.add(f"o.tim_id IN ({marks(every)}) AND v.scenario = ?", *every, scenario)
     in_force(where, seq, valid)
     rows = db.execute(
-        "SELECT v.id, o.tim_id, k.path, v.name, v.attributes, v.west, v.south, v.bottom, v.east, v.north, v.top,"
-        " r.role, r.lod, r.format, r.content, r.properties"
-        " FROM object o CROSS JOIN version v ON v.object = o.id CROSS JOIN class k ON k.id = v.class"
-        f" LEFT JOIN representation r ON r.version = v.id WHERE {where.sql}",
+        "SELECT o.tim_id, v.id, v.west, v.south, v.bottom, v.east, v.north, v.top"
+        f" FROM object o CROSS JOIN version v ON v.object = o.id WHERE {where.sql}",
         where.parameters,
     )
-    found: list[Appearance] = []
-    last = None
-    for row, tim_id, path, name, attributes, west, south, bottom, east, north, top, role, *shown in rows:
-        if row != last:
-            representations: list[Representation] = []
-            box = None if west is None else (west, south, bottom, east, north, top)
-            found.append(Appearance(tim_id, path, name, attributes, box, representations))
-            last = row
-        if role is not None:
-            lod, format_, content, properties = shown
-            stated = {} if properties == "{}" else json.loads(properties)
-            representations.append(Representation(role, lod, format_, content, stated))
-    return found
+    for tim_id, version, west, *box in rows:
+        yield tim_id, Standing(version, None if west is None else (west, *box))
 
 
-def padded(values: Sequence[bytes]) -> list[bytes]:
+def appearances(db: sqlite3.Connection, versions: Sequence[int], found: dict[int, Appearance]) -> None:
+    """Add some hundred versions, of which there is one row for each representation."""
+    every = padded(versions)
+    rows = db.execute(
+        "SELECT v.id, o.tim_id, k.path, v.name, v.attributes, r.role, r.lod, r.format, r.content, r.properties"
+        " FROM version v CROSS JOIN object o ON o.id = v.object CROSS JOIN class k ON k.id = v.class"
+        f" LEFT JOIN representation r ON r.version = v.id WHERE v.id IN ({marks(every)})",
+        every,
+    )
+    for row, tim_id, path, name, attributes, role, lod, form, content, properties in rows:
+        stated = {} if properties == "{}" else json.loads(properties or "{}")
+        shown = () if role is None else (Representation(role, lod, form, content, stated),)
+        known = found.get(row)
+        found[row] = Appearance(
+            tim_id, path, name, attributes, shown if known is None else (*known.representations, *shown)
+        )
+
+
+def padded(values: Sequence[T]) -> list[T]:
     """One or more values, the first repeated until there are as many as a power of two: few statements then do for lists of all lengths."""
     return [*values, *[values[0]] * ((1 << (len(values) - 1).bit_length()) - len(values))]
 
 
-def marks(values: Sequence[bytes]) -> str:
+def marks(values: Sequence[Any]) -> str:
     """A placeholder for each value."""
     return ",".join("?" * len(values))
 
