@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.objects.drawn import Drawn
-from tiling.objects.faces import Faces, Run, decoded, on_lattice, runs_of
+from tiling.objects.faces import Faces, Run, decoded, extent, on_lattice, runs_of
 from tiling.objects.looks import Look, Looks
 from tim.geometry import F64
 from tim.place import Frame
@@ -97,8 +97,7 @@ class _Batch:
             if end > first:
                 own = out[tile]
                 own.triangles = end - first
-                columns = self.positions[first_vertex:vertex_end].T
-                own.low, own.high = np.array([c.min() for c in columns]), np.array([c.max() for c in columns])
+                own.low, own.high = extent(self.positions[first_vertex:vertex_end])
                 numbers = np.flatnonzero(self.used[tile]).tolist()
                 own.looks = sorted(self.looks[number] for number in numbers)
                 own.runs = [(own.looks.index(self.looks[n]), run) for n, run in runs.get(tile, ())]
