@@ -14,7 +14,7 @@ import pytest
 from tim import workspace as module
 from tim.errors import TimError, WorkspaceError
 from tim.model import Rejected
-from tim.store.contract import TOWN
+from tim.store.contract.samples import TOWN
 from tim.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

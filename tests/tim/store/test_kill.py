@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from tim.store import Filter
-from tim.store.contract import TOWN
+from tim.store.contract.samples import TOWN
 from tim.store.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,7 +19,7 @@ SIZE = 400
 WRITER = f"""
 import itertools, sys
 from dataclasses import replace
-from tim.store.contract import box, put
+from tim.store.contract.samples import box, put
 from tim.store.sqlite import SqliteStore
 with SqliteStore(sys.argv[1]) as store:
     for i in itertools.count(int(sys.argv[2])):

@@ -13,7 +13,8 @@ import pytest
 
 from tim.errors import StoreError, WorkspaceError
 from tim.store import Changeset, Filter, ObjectStore, Put
-from tim.store.contract import TOWN, StoreContract, box, history_machine, put
+from tim.store.contract import StoreContract, history_machine
+from tim.store.contract.samples import TOWN, box, put
 from tim.store.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -152,7 +153,7 @@ def test_full_disk(path: Path):
 @pytest.mark.skipif(sys.platform != "linux", reason="uses RLIMIT_FSIZE to stand for a quota")
 def test_quota(path: Path):
     script = (
-        "import resource, signal, sys; from tim.store.sqlite import SqliteStore; from tim.store.contract import box, put;"
+        "import resource, signal, sys; from tim.store.sqlite import SqliteStore; from tim.store.contract.samples import box, put;"
         "from tim.errors import WorkspaceError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
         "try:\n    put(SqliteStore(sys.argv[1]), *(box(f'y{i}', i) for i in range(9000)))\n"
@@ -173,7 +174,7 @@ def test_read_only_folder_can_be_read_but_not_written(shared_tmp: Path):
         store.put_dataset(TOWN)
         put(store, box("a", 1))
     script = (
-        "import os, sys\nfrom tim.store.sqlite import SqliteStore\nfrom tim.store.contract import box, put\nfrom tim.errors import WorkspaceError\n"
+        "import os, sys\nfrom tim.store.sqlite import SqliteStore\nfrom tim.store.contract.samples import box, put\nfrom tim.errors import WorkspaceError\n"
         "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "store = SqliteStore(sys.argv[1])\nprint(store.count())\n"
         "try:\n    put(store, box('x', 1))\nexcept WorkspaceError as error:\n    print(error.code)\nstore.close()"
@@ -246,7 +247,7 @@ def test_a_changeset_within_another_is_a_defect(path: Path):
 
 def test_writers_of_two_processes(path: Path):
     script = (
-        "import sys; from tim.store.sqlite import SqliteStore; from tim.store.contract import box, put\n"
+        "import sys; from tim.store.sqlite import SqliteStore; from tim.store.contract.samples import box, put\n"
         "store = SqliteStore(sys.argv[1])\n"
         "for i in range(20): put(store, box(f'{sys.argv[2]}/{i}', i))\n"
         "store.close()"
