@@ -12,6 +12,7 @@ import contextlib
 import json
 import pickle
 import shutil
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -26,16 +27,16 @@ from tim.place.resolve import PlaceOptions
 from tim.sources import MeshTree, NodeRef, Part, PointSource, SourceRef
 
 
-class ImporterContract:
+class ImporterContract(ABC):
     """The three verbs: probing never fails on foreign files, keys know no path, references travel."""
 
     format: ClassVar[str]
     """A name of :data:`importers.FORMATS`."""
     options: ClassVar[PlaceOptions] = PlaceOptions(crs="EPSG:4547", vertical="ellipsoid")
 
+    @abstractmethod
     def source(self, folder: Path) -> Path:
         """Write a small sound source of the format below ``folder`` and say where."""
-        raise NotImplementedError
 
     def probes(self, path: Path) -> list[Probe]:
         """What the importer sees at ``path``, called as the walk calls it."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tim.errors import CorruptSource
-from tim.geometry import F64
+from tim.geometry import F64, composed
 
 LARGEST = 512 << 20
 """Bytes: what one model may have."""
@@ -182,14 +182,8 @@ def _matrix(node: Mapping[str, Any]) -> F64:
     if "matrix" in node:
         return np.array([_real(v) for v in node["matrix"]]).reshape(4, 4).T
     x, y, z, w = (_real(v) for v in node.get("rotation", (0, 0, 0, 1)))
-    turn = np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
-    out = np.eye(4)
-    out[:3, :3] = turn * _three(node.get("scale", (1, 1, 1)))
-    out[:3, 3] = _three(node.get("translation", (0, 0, 0)))
+    move, scale = (_three(node.get(name, plain)) for name, plain in (("translation", (0, 0, 0)), ("scale", (1, 1, 1))))
+    out: F64 = composed(move[None], np.array([[x, y, z, w]]), scale[None])[0]
     return out
 
 

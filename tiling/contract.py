@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -35,12 +37,12 @@ class MemorySink:
         return ContentRef(name, len(data), len(data))
 
 
-class TileSinkContract:
+class TileSinkContract(ABC):
     """Contents are named by what they are, and read back as they were."""
 
+    @abstractmethod
     def sink(self, folder: Path) -> tuple[TileSink, Callable[[ContentRef], bytes]]:
         """A new sink, and how a content is read back in the end."""
-        raise NotImplementedError
 
     def test_contents_come_back(self, tmp_path: Path) -> None:
         """Whole or in buffers, compressed or not, empty or large; the name is the hash of the plain bytes."""
@@ -55,16 +57,16 @@ class TileSinkContract:
             assert read(ref) == data
 
 
-class BuilderContract:
+class BuilderContract(ABC):
     """A builder is deterministic, its shards are plain and independent, its tree is a tree."""
 
+    @abstractmethod
     def builder(self) -> Builder:
         """The builder."""
-        raise NotImplementedError
 
+    @abstractmethod
     def job(self, folder: Path) -> Job:
         """A small job of several shards; called once a test."""
-        raise NotImplementedError
 
     def test_plans_are_plain_and_repeatable(self, tmp_path: Path) -> None:
         """JSON specs, names of their own in a stage, the same every time."""
@@ -138,13 +140,18 @@ def _plain(result: ShardResult) -> ShardResult:
     return ShardResult(result.tiles, json.loads(json.dumps(dict(result.output))), result.counts, result.problems)
 
 
-class ExecutorContract:
+class ExecutorContract(ABC):
     """An executor runs every task once and turns whatever goes wrong into an outcome."""
+
+    @abstractmethod
+    def open_executor(self) -> Executor:
+        """A new executor; closed by the suite."""
 
     @pytest.fixture
     def executor(self) -> Iterator[Executor]:
-        """The executor; closed by the fixture."""
-        raise NotImplementedError
+        """The executor under test."""
+        with closing(self.open_executor()) as executor:
+            yield executor
 
     def test_every_task_has_one_outcome(self, executor: Executor) -> None:
         """In any order, more tasks than workers."""

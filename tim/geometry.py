@@ -114,3 +114,21 @@ class Volume:
     origin: tuple[float, float, float]
     """Native coordinates of the lower corner of cell [0, 0, 0]."""
     cell: tuple[float, float, float]
+
+
+def composed(translation: F64, rotation: F64, scale: F64) -> F64:
+    """float64[k, 4, 4]: scaled (float64[k, 3]), then turned by unit quaternions (x, y, z, w: float64[k, 4]), then moved (float64[k, 3]), of column
+    vectors (glTF 2.0 §3.5.2)."""
+    x, y, z, w = rotation.T
+    out = np.zeros((len(translation), 4, 4))
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    for i, row in enumerate(rows):
+        for j, values in enumerate(row):
+            out[:, i, j] = values * scale[:, j]
+    out[:, :3, 3] = translation
+    out[:, 3, 3] = 1
+    return out

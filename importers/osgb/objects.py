@@ -20,6 +20,7 @@ from importers.osgb.image import Image, read_image
 from importers.osgb.scene import ArrayItem, Geometry, Item, Lod, Material, Node, PrimitivesItem, StateSet, Texture
 from importers.osgb.stream import Stream
 from tim.errors import CorruptSource
+from tim.geometry import composed
 
 _DEEPEST = 200
 _LARGEST = 100_000
@@ -206,15 +207,9 @@ def _matrix(reader: SceneReader, item: Node) -> None:
 
 def _position_attitude(reader: SceneReader, item: Node) -> None:
     values = np.array(reader.stream.unpack(_POSITION_ATTITUDE))
-    position, (x, y, z, w), scale, pivot = values[:3], values[3:7], values[7:10], values[10:]
+    position, turn, scale, pivot = values[:3], values[3:7], values[7:10], values[10:]
     # Row vectors: shift by -pivot, scale, rotate by the unit quaternion, move to position.
-    rotation = np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)],
-        [2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)],
-        [2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.diag(scale) @ rotation
+    matrix = composed(np.zeros((1, 3)), turn[None], scale[None])[0].T
     matrix[3, :3] = position - pivot @ matrix[:3, :3]
     item.matrix = matrix
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from tiling.foreign.batch import Column
 from tiling.spec import glb
+from tiling.spec.scene import node_matrix
 from tim.errors import CorruptSource, SourceError
+from tim.geometry import F64
 
-F64 = NDArray[np.float64]
 Y_UP: F64 = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 """glTF to tile: what every client does to y-up content (3D Tiles 1.1 §6.7.1.6.3)."""
 _TYPES = {
@@ -116,7 +117,7 @@ class Model:
             index, above, depth = stack.pop()
             if not 0 <= index < len(nodes) or depth > 64:
                 raise CorruptSource("tiles3d.glb-broken", path=self.path, reason="node")
-            own = above @ local_matrix(nodes[index])
+            own = above @ node_matrix(nodes[index])
             if "mesh" in nodes[index]:
                 found.append((index, own))
             stack += [(child, own, depth + 1) for child in nodes[index].get("children", [])]
@@ -176,22 +177,6 @@ class Model:
         offsets = np.concatenate([[0], np.cumsum([len(text) for text in encoded])]).astype("<u4")
         # An empty view is not allowed: a byte that no offset reaches.
         return {"values": self.view(b"".join(encoded) or b"\0"), "stringOffsets": self.view(offsets.tobytes())}
-
-
-def local_matrix(node: Mapping[str, Any]) -> F64:
-    """A node's own float64[4, 4] matrix."""
-    if "matrix" in node:
-        return np.array(node["matrix"], float).reshape(4, 4).T
-    x, y, z, w = node.get("rotation", (0.0, 0.0, 0.0, 1.0))
-    turn = np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
-    result = np.eye(4)
-    result[:3, :3] = turn * np.array(node.get("scale", (1.0, 1.0, 1.0)))
-    result[:3, 3] = node.get("translation", (0.0, 0.0, 0.0))
-    return result
 
 
 def _numbers(column: list[Any]) -> NDArray[Any] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.spec.glb import Glb
-from tim.geometry import F64
+from tim.geometry import F64, composed
 
 FULL_SCALE: Mapping[int, float] = {5120: 127.0, 5121: 255.0, 5122: 32767.0, 5123: 65535.0}
 """What a normalised integer of a component type is divided by (glTF 2.0 §3.6.2.2)."""
@@ -55,7 +55,7 @@ def node_matrix(node: Mapping[str, Any]) -> F64:
     if "matrix" in node:
         return np.array(node["matrix"], np.float64).reshape(4, 4).T
     parts = [node.get(name, plain) for name, plain in _PLAIN.items()]
-    matrix: F64 = _composed(*(np.array([part], np.float64) for part in parts))[0]
+    matrix: F64 = composed(*(np.array([part], np.float64) for part in parts))[0]
     return matrix
 
 
@@ -86,21 +86,4 @@ def _instances(document: Glb, attributes: Mapping[str, int]) -> F64:
             parts.append(np.tile(np.array(plain, np.float64), (count, 1)))
         else:
             parts.append(scaled(document.accessor(number), accessors[number]))
-    return _composed(*parts)
-
-
-def _composed(translation: F64, rotation: F64, scale: F64) -> F64:
-    """float64[k, 4, 4] of float64[k, 3], float64[k, 4] quaternions (x, y, z, w) and float64[k, 3]."""
-    x, y, z, w = rotation.T
-    out = np.zeros((len(translation), 4, 4))
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-    )
-    for i, row in enumerate(rows):
-        for j, values in enumerate(row):
-            out[:, i, j] = values * scale[:, j]
-    out[:, :3, 3] = translation
-    out[:, 3, 3] = 1
-    return out
+    return composed(*parts)

@@ -13,9 +13,10 @@ import pytest
 from tests.tiles1 import ENU, NAMES, b3dm, boxes, composite, container, i3dm, pnts, tileset
 from tests.validator import gltf_errors
 from tiling.foreign.batch import read_batch_tables
-from tiling.foreign.gltf import Y_UP, local_matrix
+from tiling.foreign.gltf import Y_UP
 from tiling.foreign.upgrade import UpgradeReport, upgrade
 from tiling.spec import glb
+from tiling.spec.scene import node_matrix
 from tim.errors import CorruptSource, UsageError
 
 
@@ -32,7 +33,7 @@ def placed(data: bytes) -> np.ndarray:
     while stack:
         index, above = stack.pop()
         node = model.json["nodes"][index]
-        own = above @ local_matrix(node)
+        own = above @ node_matrix(node)
         stack += [(child, own) for child in node.get("children", [])]
         if "mesh" not in node:
             continue
@@ -41,7 +42,7 @@ def placed(data: bytes) -> np.ndarray:
         if (extension := node.get("extensions", {}).get("EXT_mesh_gpu_instancing")) is not None:
             columns = [model.accessor(extension["attributes"][name]) for name in ("TRANSLATION", "ROTATION", "SCALE")]
             instances = [
-                local_matrix({"translation": t, "rotation": r, "scale": s}) for t, r, s in zip(*columns, strict=True)
+                node_matrix({"translation": t, "rotation": r, "scale": s}) for t, r, s in zip(*columns, strict=True)
             ]
         for instance in instances:
             whole = own @ instance

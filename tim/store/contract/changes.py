@@ -15,16 +15,7 @@ import pytest
 
 from tim.errors import Conflict, StoreError, UsageError
 from tim.model import Code, ObjectRecord, Representation, Stage, derived_id
-from tim.store import (
-    AsOf,
-    Changeset,
-    Filter,
-    ObjectStore,
-    Operation,
-    Put,
-    PutSource,
-    Retire,
-)
+from tim.store import AsOf, Changeset, Filter, ObjectStore, Operation, Put, PutSource, Retire
 from tim.store.contract.samples import FRAME, FULL, HILLS, TOWN, box, key_of, put, some, source
 from tim.store.contract.stores import Stores
 

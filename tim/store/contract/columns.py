@@ -13,14 +13,7 @@ import pytest
 from tim.errors import TimError, UsageError
 from tim.model import Code, derived_id
 from tim.place import Box3
-from tim.store import (
-    AsOf,
-    Changeset,
-    Filter,
-    ObjectStore,
-    Put,
-    Retire,
-)
+from tim.store import AsOf, Changeset, Filter, ObjectStore, Put, Retire
 from tim.store.contract.samples import FULL, NOW, TOWN, box, key_of, put, some
 from tim.store.contract.stores import Stores
 

@@ -18,16 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tim.errors import StoreError
 from tim.model import Code, ObjectRecord, Stage, derived_id
 from tim.place import Box3
-from tim.store import (
-    AsOf,
-    Changeset,
-    Filter,
-    ObjectStore,
-    ObjectVersion,
-    Operation,
-    Put,
-    Retire,
-)
+from tim.store import AsOf, Changeset, Filter, ObjectStore, ObjectVersion, Operation, Put, Retire
 from tim.store.contract.samples import TOWN, key_of
 
 

@@ -11,16 +11,7 @@ import pytest
 from tim.errors import StoreError
 from tim.model import ObjectRecord, derived_id
 from tim.sources import Fingerprint
-from tim.store import (
-    Applied,
-    Changeset,
-    DropSource,
-    ObjectStore,
-    Operation,
-    Put,
-    PutSource,
-    Retire,
-)
+from tim.store import Applied, Changeset, DropSource, ObjectStore, Operation, Put, PutSource, Retire
 from tim.store.contract.samples import HILLS, TOWN, box, put, source
 from tim.store.contract.stores import Stores
 

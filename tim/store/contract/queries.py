@@ -10,13 +10,7 @@ import pytest
 
 from tim.errors import TimError, UsageError
 from tim.model import Code, ObjectRecord, Stage, derived_id
-from tim.store import (
-    AsOf,
-    Changeset,
-    Filter,
-    ObjectStore,
-    Put,
-)
+from tim.store import AsOf, Changeset, Filter, ObjectStore, Put
 from tim.store.contract.samples import TOWN, box, key_of, put, walk
 from tim.store.contract.stores import Stores
 

@@ -8,15 +8,7 @@ from uuid import UUID
 from tim.model import Code, Dataset, ObjectRecord, Relation, Representation, Stage, dataset_uid
 from tim.place import Datum, Frame, Height, Place
 from tim.sources import Fingerprint, SourceRef
-from tim.store import (
-    Applied,
-    AsOf,
-    Changeset,
-    Filter,
-    ObjectStore,
-    ObjectVersion,
-    Put,
-)
+from tim.store import Applied, AsOf, Changeset, Filter, ObjectStore, ObjectVersion, Put
 
 FRAME = Frame(120.0, 30.0, 0.0, 2**-10)
 TOWN = Dataset("town", "海滨小镇", "objects", dataset_uid("town"), FRAME, settings={"attributes": ["owner"]})

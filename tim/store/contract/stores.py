@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tim.store import (
-    ObjectStore,
-)
+from tim.store import ObjectStore
 from tim.store.contract.samples import HILLS, TOWN
 
 

@@ -9,13 +9,7 @@ import pytest
 
 from tim.errors import StoreError, UsageError
 from tim.model import derived_id
-from tim.store import (
-    AsOf,
-    Changeset,
-    Filter,
-    ObjectStore,
-    Retire,
-)
+from tim.store import AsOf, Changeset, Filter, ObjectStore, Retire
 from tim.store.contract.samples import TOWN, box, key_of, put, some
 from tim.store.contract.stores import Stores
 
