@@ -112,25 +112,15 @@ def test_doctor_names_the_files_that_places_need(tmp_path: Path):
     assert "✗" in tim("doctor", "-w", folder).out
 
 
+AS_HOUSES = ("--dataset", "houses", "--layer", "houses", "--key", "编号", "--vertical", "ellipsoid")
+
+
 @pytest.fixture
 def houses(tmp_path: Path) -> Path:
     columns = {"编号": ["A1", "A2", "A3"], "屋主": ["甲", "乙", "丙"], "层数": [3, 5, 7], "备注": ["x", "y", "z"]}
     write(tmp_path / "houses.shp", squares(3), columns, encoding="GBK")
     ok("init", tmp_path / "ws")
-    ok(
-        "import",
-        tmp_path / "houses.shp",
-        "-w",
-        tmp_path / "ws",
-        "--dataset",
-        "houses",
-        "--layer",
-        "houses",
-        "--key",
-        "编号",
-        "--vertical",
-        "ellipsoid",
-    )
+    ok("import", tmp_path / "houses.shp", "-w", tmp_path / "ws", *AS_HOUSES)
     return tmp_path / "ws"
 
 
@@ -163,20 +153,7 @@ def test_a_delivery_under_another_name(houses: Path, tmp_path: Path):
     """Without a word it is another source, and what is there stays; --replaces says that it is the same."""
     columns = {"编号": ["A1", "A2", "A4"], "屋主": ["甲", "丁", "戊"], "层数": [3, 5, 9], "备注": ["x", "y", "z"]}
     write(tmp_path / "houses_2025.shp", squares(3), columns, encoding="GBK")
-    command = (
-        "import",
-        tmp_path / "houses_2025.shp",
-        "-w",
-        houses,
-        "--dataset",
-        "houses",
-        "--layer",
-        "houses",
-        "--key",
-        "编号",
-        "--vertical",
-        "ellipsoid",
-    )
+    command = ("import", tmp_path / "houses_2025.shp", "-w", houses, *AS_HOUSES)
     done = tim(*command, "--diff", "--json")
     assert done.code == 3
     assert {r["code"] for r in done.json["rejected"]} == {"import.object-of-other"}

@@ -15,6 +15,7 @@ from importers import ImportContext, importer
 from importers.plan import place_of
 from importers.walk import probe as walk
 from tests.importers.citygml.samples import house, imported, model
+from tests.importers.matrices import MIRRORED, SHEARED, UPRIGHT
 from tim.errors import is_warning
 from tim.model import Blob, ObjectRecord, Rejected
 from tim.place.resolve import PlaceOptions
@@ -22,17 +23,6 @@ from tim.shape import decode
 
 CORNERS = np.array([[0.0, 0, 0], [4, 0, 0], [0, 2, 0], [0, 0, 7]])
 FACES = ((0, 1, 2), (0, 1, 3), (0, 2, 3))
-TURN = np.radians(30)
-UPRIGHT = np.array(
-    [
-        [2 * np.cos(TURN), -3 * np.sin(TURN), 0, 1],
-        [2 * np.sin(TURN), 3 * np.cos(TURN), 0, 2],
-        [0, 0, 1.5, 3],
-        [0, 0, 0, 1],
-    ]
-)
-SHEARED = np.array([[1, 0.5, 0, 0], [0, 1, 0.2, 0], [0.1, 0, 1, 0], [0, 0, 0, 1.0]])
-MIRRORED = np.diag([-1.0, 1.0, 1.0, 1.0])
 LIBRARY = "<libraryObject>models/tree.glb</libraryObject>"
 LINKED = '<relativeGMLGeometry xlink:href="#proto"/>'
 

@@ -13,22 +13,12 @@ from pyproj import Transformer
 from importers import ImportContext, importer
 from importers.plan import place_of
 from tests.importers.cityjson.test_garbage import SURFACE, VERTICES, X, Y, city, read
+from tests.importers.matrices import MIRRORED, SHEARED, UPRIGHT
 from tim import shape
 from tim.model import Blob, ObjectRecord
 from tim.place.resolve import PlaceOptions
 
 CORNERS = [[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 7.0]]
-TURN = np.radians(30)
-UPRIGHT = np.array(
-    [
-        [2 * np.cos(TURN), -3 * np.sin(TURN), 0, 1],
-        [2 * np.sin(TURN), 3 * np.cos(TURN), 0, 2],
-        [0, 0, 1.5, 3],
-        [0, 0, 0, 1],
-    ]
-)
-SHEARED = np.array([[1, 0.5, 0, 0], [0, 1, 0.2, 0], [0.1, 0, 1, 0], [0, 0, 0, 1.0]])
-MIRRORED = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 @pytest.mark.parametrize("matrix", [np.eye(4), UPRIGHT, SHEARED, MIRRORED])

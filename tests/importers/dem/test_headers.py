@@ -58,7 +58,7 @@ def copied(path: Path, driver: str, nodes: int, west: int, south: int, columns: 
     return path
 
 
-def agree(path: Path, shrink: float = 0.0) -> None:
+def assert_agrees(path: Path, shrink: float = 0.0) -> None:
     """Size and edges are what rasterio says; ``shrink``: cells by which nodes on the edges lie within its pixels."""
     found = read_header(path)
     assert found is not None
@@ -88,7 +88,7 @@ def test_geotiff(shape: tuple[int, int], dtype: str, crs: str, grid: tuple[float
         if area == "Point":
             with rasterio.open(path, "r+") as changed:
                 changed.update_tags(AREA_OR_POINT="Point")
-        agree(path)
+        assert_agrees(path)
 
 
 def test_turned_geotiff(tmp_path: Path):
@@ -106,7 +106,7 @@ def test_world_file(tmp_path: Path, suffix: str):
     path = write(tmp_path / "d.tif", crs=None, transform=None)
     assert read_header(path) is None
     path.with_suffix(suffix).write_text("2.0\n0.0\n0.0\n-5.0\n500001.0\n3399997.5\n", encoding="ascii")
-    agree(path)
+    assert_agrees(path)
 
 
 @pytest.mark.parametrize("lower", ["corner", "center"])
@@ -116,30 +116,30 @@ def test_ascii_grid(tmp_path: Path, lower: str):
     path.write_text(
         f"NCOLS 3\nNROWS 4\nXLL{lower.upper()} 500000.5\nyll{lower} 3400000\ncellsize 2.5\nNODATA_value -9999\n{rows}\n"
     )
-    agree(path)
+    assert_agrees(path)
     assert read_header(path).crs is None  # type: ignore[union-attr]
     path.with_suffix(".prj").write_text(rasterio.CRS.from_epsg(4547).to_wkt(), encoding="utf-8")
-    agree(path)
+    assert_agrees(path)
 
 
 def test_ascii_grid_of_gdal(tmp_path: Path):
-    agree(write(tmp_path / "d.asc", "AAIGrid", transform=from_origin(500_000, 3_400_000, 2, 2)))
+    assert_agrees(write(tmp_path / "d.asc", "AAIGrid", transform=from_origin(500_000, 3_400_000, 2, 2)))
 
 
 def test_imagine(tmp_path: Path):
-    agree(write(tmp_path / "d.img", "HFA"))
+    assert_agrees(write(tmp_path / "d.img", "HFA"))
 
 
 @pytest.mark.parametrize(("name", "west", "south"), [("N30E114", 114, 30), ("S03W071", -71, -3)])
 def test_srtm(tmp_path: Path, name: str, west: int, south: int):
-    agree(copied(tmp_path / f"{name}.hgt", "SRTMHGT", 1201, west, south), shrink=0.5)
+    assert_agrees(copied(tmp_path / f"{name}.hgt", "SRTMHGT", 1201, west, south), shrink=0.5)
 
 
 @pytest.mark.parametrize(
     ("name", "nodes", "columns", "south"), [("a.dt0", 121, 121, 30), ("a.dt1", 1201, 1201, -31), ("b.dt0", 121, 61, 55)]
 )
 def test_dted(tmp_path: Path, name: str, nodes: int, columns: int, south: int):
-    agree(copied(tmp_path / name, "DTED", nodes, -71, south, columns), shrink=0.5)
+    assert_agrees(copied(tmp_path / name, "DTED", nodes, -71, south, columns), shrink=0.5)
 
 
 @pytest.mark.parametrize(

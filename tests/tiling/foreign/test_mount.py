@@ -158,7 +158,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made.client.close()
 
 
-def close(found: np.ndarray, wanted: np.ndarray) -> None:
+def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
     assert found.shape == wanted.shape
     assert np.linalg.norm(found - wanted, axis=1).max() < NEAR
 
@@ -181,10 +181,12 @@ def test_mounted_lifted_and_local(place: Place, axis: str, relative: str):
     content = b3dm(**centres)
     walk = place.walk(place.mount("here", content, axis, box))
     assert walk.axis == axis
-    close(walk.vertices, here)
-    close(place.walk(place.mount("raised", content, axis, box, height_offset=-12.5)).vertices, lifted(here, -12.5))
+    assert_close(walk.vertices, here)
+    assert_close(
+        place.walk(place.mount("raised", content, axis, box, height_offset=-12.5)).vertices, lifted(here, -12.5)
+    )
     at = place.mount("local", content, axis, box, None, at=AWAY, heading=30, height_offset=4)
-    close(place.walk(at).vertices, lifted(standing(local, *AWAY, 30), 4))
+    assert_close(place.walk(at).vertices, lifted(standing(local, *AWAY, 30), 4))
 
 
 @pytest.mark.parametrize("axis", ["Y", "Z"])
@@ -196,7 +198,7 @@ def test_moved_on_earth(place: Place, axis: str):
     lon, lat, _ = Transformer.from_crs(4978, 4979, always_xy=True).transform(*middle[0])
     before = standing(model(axis) + CENTRE, LON, LAT, HEIGHT)
     local = np.column_stack(topocentric(lon, lat, 0.0).transform(*before.T))
-    close(place.walk(moved).vertices, lifted(standing(local, *AWAY, 75), 3))
+    assert_close(place.walk(moved).vertices, lifted(standing(local, *AWAY, 75), 3))
 
 
 def test_contents_relative_to_the_centre_of_the_earth(place: Place):
@@ -204,17 +206,17 @@ def test_contents_relative_to_the_centre_of_the_earth(place: Place):
     origin = standing(np.zeros((1, 3)), LON, LAT, HEIGHT)[0].tolist()
     box = [*origin, 300, 0, 0, 0, 300, 0, 0, 0, 300]
     there = model() + origin
-    close(place.walk(place.mount("earth", b3dm(cesium_rtc=origin), volume=box, transform=None)).vertices, there)
+    assert_close(place.walk(place.mount("earth", b3dm(cesium_rtc=origin), volume=box, transform=None)).vertices, there)
     raised = place.mount("raised", b3dm(center=origin), volume=box, transform=None, height_offset=8)
     up = standing(np.array([[0, 0, 8.0]]), LON, LAT, HEIGHT)[0] - origin
-    close(place.walk(raised).vertices, there + up)
+    assert_close(place.walk(raised).vertices, there + up)
 
 
 def test_regions_follow_what_they_bound(place: Place):
     low, high = np.radians([LON - 0.01, LAT - 0.01]), np.radians([LON + 0.01, LAT + 0.01])
     region = {"region": [*low.tolist(), *high.tolist(), HEIGHT - 0.1, HEIGHT + 60.1]}
     walk = place.walk(place.mount("regions", b3dm(), volume=region, height_offset=40))
-    close(walk.vertices, lifted(standing(model(), LON, LAT, HEIGHT), 40))
+    assert_close(walk.vertices, lifted(standing(model(), LON, LAT, HEIGHT), 40))
 
 
 def test_composed_of_moved_parts_at_any_depth(place: Place):
@@ -225,10 +227,10 @@ def test_composed_of_moved_parts_at_any_depth(place: Place):
     alone = {name: place.walk(name).vertices for name in ("here", "moved", "local")}
     compose(place.workspace, "both", ["here", "moved"])
     compose(place.workspace, "all", ["both", "local"])
-    close(place.walk("both").vertices, np.vstack([alone["here"], alone["moved"]]))
+    assert_close(place.walk("both").vertices, np.vstack([alone["here"], alone["moved"]]))
     walk = place.walk("all")
-    close(walk.vertices, np.vstack([alone["here"], alone["moved"], alone["local"]]))
-    close(walk.found[2], lifted(standing(model() + CENTRE, LON, LAT, 90, 45), 0))
+    assert_close(walk.vertices, np.vstack([alone["here"], alone["moved"], alone["local"]]))
+    assert_close(walk.found[2], lifted(standing(model() + CENTRE, LON, LAT, 90, 45), 0))
 
 
 def test_a_composition_of_z_up_says_so_and_of_both_is_refused(place: Place):
@@ -237,7 +239,7 @@ def test_a_composition_of_z_up_says_so_and_of_both_is_refused(place: Place):
     compose(place.workspace, "upright", ["z"])
     walk = place.walk("upright")
     assert walk.axis == "Z"
-    close(walk.vertices, place.walk("z").vertices)
+    assert_close(walk.vertices, place.walk("z").vertices)
     with pytest.raises(TilingError) as mixed:
         compose(place.workspace, "mixed", ["z", "y"])
     assert mixed.value.code == "tiles3d.mixed-axes"
