@@ -15,7 +15,7 @@ from tim import shape
 from tim.errors import PlaceError
 from tim.geometry import F64
 from tim.model import Blob, ObjectRecord, Rejected, Representation
-from tim.place import Box3, Frame, Place, ellipsoid
+from tim.place import Frame, Place, boxes, ellipsoid
 
 _BATCH = 500
 """Objects whose geometry is built in one call, and at most so many times eight surfaces."""
@@ -244,10 +244,10 @@ def _build(drafts: list[Draft], place: Place, given: set[str]) -> Iterator[Objec
             said = draft.surfaces.get((role, lod), [])
             properties = {"surfaces": said} if any(len(one) > 1 for one in said) else {}
             representations.append(Representation(role, lod, shape.FORMAT, blob.content, properties))
-            box = _union(box, result.box)
+            box = boxes.union(box, result.box) if result.box else box
         try:
             for points in draft.points:
-                box = _union(box, _box(place.to_geographic(points)))
+                box = boxes.union(box, boxes.around(place.to_geographic(points)))
         except PlaceError as error:
             problems.setdefault(error.code, {**error.fields})
         for code, fields in problems.items():
@@ -280,14 +280,3 @@ def _alone(patches: list[shape.Patch], place: Place) -> shape.Built | PlaceError
         return shape.build([patches], place)[0]
     except PlaceError as error:
         return error
-
-
-def _box(geographic: F64) -> Box3:
-    (west, south, bottom), (east, north, top) = geographic.min(axis=0).tolist(), geographic.max(axis=0).tolist()
-    return west, south, bottom, east, north, top
-
-
-def _union(a: Box3 | None, b: Box3 | None) -> Box3 | None:
-    if a is None or b is None:
-        return a or b
-    return min(a[0], b[0]), min(a[1], b[1]), min(a[2], b[2]), max(a[3], b[3]), max(a[4], b[4]), max(a[5], b[5])

@@ -20,7 +20,7 @@ from importers.plan import Delivery, place_of
 from importers.redelivery import id_of
 from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, ObjectRecord, Rejected, Stage
-from tim.place import Box3, Place
+from tim.place import Box3, Place, boxes
 from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
 from tim.store import Put
@@ -146,7 +146,7 @@ class Reading:
                 self.sources[item.key] = item
                 one.sources += 1
                 one.count += item.count
-                self.box = union(self.box, item.box)
+                self.box = boxes.union(self.box, item.box)
                 if item.kind == "objects":
                     one.layers.setdefault(one.scenario, set()).update(item.options.get("layers", ()))
             case Blob():
@@ -160,7 +160,7 @@ class Reading:
                     self.reached.setdefault((item.scenario, item.layer), set()).add(one.key)
                     one.layers.setdefault(item.scenario, set()).add(item.layer)
                 if item.box is not None:
-                    self.box = union(self.box, item.box)
+                    self.box = boxes.union(self.box, item.box)
 
     @property
     def taken(self) -> int:
@@ -246,19 +246,6 @@ class _One:
     objects: int = 0
     count: int = 0
     layers: dict[str, set[str]] = field(default_factory=dict)
-
-
-def union(a: Box3 | None, b: Box3) -> Box3:
-    """The smallest box around both; west exceeds east where it crosses the antimeridian."""
-    if a is None:
-        return b
-    width, start = min(
-        (max((box[0] - west) % 360 + (box[3] - box[0]) % 360 for box in (a, b)), west) for west in (a[0], b[0])
-    )
-    east = start + width
-    return (
-        start, min(a[1], b[1]), min(a[2], b[2]), east - 360 if east > 180 else east, max(a[4], b[4]), max(a[5], b[5]),
-    )  # fmt: skip
 
 
 def fresh(delivery: Delivery) -> Delivery:

@@ -29,7 +29,7 @@ from importers.standing import Standing, standing
 from tim.errors import CorruptSource, PlaceError, SourceError, UsageError
 from tim.geometry import F64, I32, U32
 from tim.model import Blob, ObjectRecord, Rejected, Relation, Representation, Stage
-from tim.place import Box3, Place
+from tim.place import Box3, Place, boxes
 from tim.place.resolve import FoundCrs
 from tim.shape import FORMAT, Built, Material, Triangles, build
 from tim.sources import GridSource, MeshTree, PointSource, SourceRef, VolumeSource, fingerprint
@@ -177,7 +177,7 @@ class _Model:
                 yield blob
             if built.box is not None:
                 self._boxes[product.guid] = built.box
-                self.box = _around(self.box, built.box)
+                self.box = boxes.union(self.box, built.box)
             yield self._record(product, built.box, (Representation("body", "", FORMAT, blob.content),))
 
     def rest(self) -> Iterator[ObjectRecord | Rejected]:
@@ -190,7 +190,7 @@ class _Model:
             above = self._above[guid]
             while above and above not in seen:
                 seen.add(above)
-                inside[above] = _around(inside.get(above), box)
+                inside[above] = boxes.union(inside.get(above), box)
                 above = self._above.get(above, "")
         for product in self._without:
             if product.failed or product.mesh is not None:
@@ -312,17 +312,6 @@ def _batches(products: Iterable[Product]) -> Iterator[list[Product]]:
             batch, vertices = [], 0
     if batch:
         yield batch
-
-
-def _around(one: Box3 | None, other: Box3) -> Box3:
-    """The box around both."""
-    if one is None:
-        return other
-    (a, b, c), (d, e, f) = (
-        (min(p) for p in zip(one[:3], other[:3], strict=True)),
-        (max(p) for p in zip(one[3:], other[3:], strict=True)),
-    )
-    return a, b, c, d, e, f
 
 
 def _positive(settings: Mapping[str, Any], name: str, default: float) -> float:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from importers.plan import Options, Plan, make_plan
-from importers.reading import union
 from importers.run import frame_around, run_import
 from tests.importers.test_walk import dot, town
 from tim.errors import PlaceError, SourceError, UsageError, WorkspaceError
+from tim.place.boxes import union
 from tim.place.resolve import PlaceOptions
 from tim.workspace import Workspace
 

@@ -14,11 +14,9 @@ from tim.errors import PlaceError
 from tim.geometry import F64
 from tim.place import crs as crs_
 from tim.place import ellipsoid
+from tim.place.boxes import Box3
 from tim.place.files import DatumFile
 from tim.place.height import Height
-
-Box3 = tuple[float, float, float, float, float, float]
-"""EPSG:4979: west, south (degrees), bottom (m), east, north (degrees), top (m)."""
 
 
 @dataclass(frozen=True, slots=True)

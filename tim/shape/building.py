@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tim.geometry import F32, F64
 from tim.place import Box3, Place, ellipsoid
+from tim.place.boxes import around
 from tim.shape.blob import HEADER, MAGIC, STEP, UV, WIDE, names_text
 from tim.shape.patches import Material, Patch, Polygon, Problem
 from tim.shape.surfaces import Surfaces, gathered, triangulated
@@ -221,18 +222,8 @@ def _boxes(geographic: F64, starts: I64, count: int) -> list[Box3]:
     boxes: list[Box3] = [(a, b, c, d, e, f) for (a, b, c), (d, e, f) in zip(low.tolist(), high.tolist(), strict=True)]
     ends = np.append(starts[1:], count)
     for k in np.flatnonzero(high[:, 0] - low[:, 0] > 180).tolist():
-        boxes[k] = _box(geographic[starts[k] : ends[k]])
+        boxes[k] = around(geographic[starts[k] : ends[k]])
     return boxes
-
-
-def _box(geographic: F64) -> Box3:
-    """The box of some geographic points; across the antimeridian west exceeds east."""
-    low, high = geographic.min(axis=0), geographic.max(axis=0)
-    west, east = float(low[0]), float(high[0])
-    if east - west > 180:
-        lon = geographic[:, 0] % 360
-        west, east = ((float(v) + 180) % 360 - 180 for v in (lon.min(), lon.max()))
-    return west, float(low[1]), float(low[2]), east, float(high[1]), float(high[2])
 
 
 def _problems(found: Mapping[str, Mapping[str, Any]]) -> tuple[Problem, ...]:
