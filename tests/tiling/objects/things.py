@@ -12,10 +12,15 @@ from uuid import UUID
 import numpy as np
 from PIL import Image
 
-from tiling.objects.drawn import Content, Drawn
+from tiling.objects.content import encode
+from tiling.objects.drawn import Content, Drawn, Model
 from tiling.spec import glb
+from tiling.validate import volumes
+from tiling.validate.content import Task, check_glb
+from tim.geometry import F64
+from tim.model import content_hash
 from tim.place import FoundCrs, Frame, PlaceOptions, resolve
-from tim.shape import Material, Polygon, build
+from tim.shape import Material, Polygon, build, decode, model
 
 EAST, NORTH = 500_000.0, 3_400_000.0
 PLACE = resolve(
@@ -134,3 +139,56 @@ def corners(document: glb.Glb) -> dict[int, np.ndarray]:
             for feature in np.unique(owner).tolist():
                 out.setdefault(feature, []).append(frame[index[owner[index[:, 0]] == feature]])
     return {feature: np.concatenate(parts) for feature, parts in out.items()}
+
+
+# A tile as it is shown, and models that stand far apart
+
+FAR = Frame(120.0, 30.0, 10.0, 2**-10)
+PLACES = [
+    ((120.2, 30.05, 25.0), 0.0, (1.0, 1.0, 1.0)),
+    ((119.85, 29.9, -3.0), 75.0, (1.0, 2.0, 3.0)),
+    ((120.0, 30.18, 80.0), 310.0, (0.5, 0.5, 0.5)),
+]
+NOTHING: dict[str, bytes] = {}
+
+
+def shown(things, frame=FRAME, blobs=NOTHING, columns=()):
+    (content,) = encode([things], frame, blobs.__getitem__, columns)
+    return content
+
+
+def in_frame(blob: bytes, frame: Frame = FRAME) -> F64:
+    """float64[m, 3, 3]: the triangles of a shape in the frame."""
+    shape = decode(blob)
+    return ((shape.xyz - frame.origin) @ frame.axes.T)[shape.triangles]
+
+
+def holds(content, frame=FRAME) -> None:
+    """The project's own validation finds nothing against the content's own box."""
+    center, half = (content.low + content.high) / 2, (content.high - content.low) / 2
+    volume = volumes.read({"box": [*center, half[0], 0, 0, 0, half[1], 0, 0, 0, half[2]]})
+    task = Task("a.glb", "/root", volume, np.array(frame.transform).reshape(4, 4).T)
+    result = check_glb(b"".join(content.chunks), task)
+    assert result.issues == []
+    assert {k: result.counts[k] for k in ("vertices", "triangles")} == {
+        k: content.counts[k] for k in ("vertices", "triangles")
+    }
+
+
+def tripod() -> bytes:
+    """A model no symmetry of which can hide a wrong turn."""
+    return model(
+        [
+            Polygon([np.array([[0.0, 0, 0], [3, 0, 0], [0, 1, 0]])]),
+            Polygon([np.array([[0.0, 0, 0], [0, 1, 2], [3, 0, 4]])]),
+        ]
+    ).blob
+
+
+def standing(data: bytes, form: str) -> tuple[list[Drawn], dict[str, bytes]]:
+    name = content_hash(data)
+    things = [
+        Drawn(uid(i).bytes, "vegetation.tree", models=[Model(name, form, at, heading, scale)])
+        for i, (at, heading, scale) in enumerate(PLACES)
+    ]
+    return things, {name: data}
