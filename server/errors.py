@@ -36,6 +36,7 @@ STATUS: Mapping[type[TimError] | str, int] = {
     "store.no-dataset": 404,
     "store.time": 400,
     "store.text": 400,
+    "store.too-slow": 422,
     "server.method": 405,
     "server.too-large": 413,
     "server.model-kind": 415,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tim.model import Code, Dataset, ObjectRecord, Representation, Stage
 from tim.place import Box3
+from tim.query.tree import Expression
 from tim.sources import SourceRef
 
 
@@ -110,6 +111,8 @@ class ObjectVersion:
     db_from: str
     db_to: str | None
     """Database time; open for the current version."""
+    source: str = ""
+    """Key of the source that says so; empty where none was named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class AsOf:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What to ask for; conditions are joined by *and*. CQL2 compiles into this tree later."""
+    """What to ask for; conditions are joined by *and*."""
 
     dataset: str | None = None
     box: Box3 | None = None
@@ -140,6 +143,11 @@ class Filter:
     during: tuple[str | None, str | None] | None = None
     """Valid at any moment from the first to the second, both among them, open where ``None``; instead of the one moment of :attr:`AsOf.valid`.
     All conditions hold of one version; of an object with several such versions, the one that is valid last is found."""
+    where: Expression | None = None
+    """A condition (:mod:`tim.query.tree`), as CQL2 writes it."""
+    upon: bool = False
+    """Look at the scenario upon the common line: what the scenario says of an object, else what the common line says. What it retires
+    (:attr:`Stage.RETIRED`) is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +216,41 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What became of one object on one line between two sequence numbers."""
+
+    tim_id: UUID
+    scenario: str
+    seq: int
+    """The last changeset, of those looked at, that said something of it."""
+    before: tuple[ObjectVersion, ...]
+    """Its versions in force at the beginning, by validity; none where it was not there."""
+    after: tuple[ObjectVersion, ...]
+    """And at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changes in the order of their ``seq``, and of ``tim_id`` and scenario within it."""
+
+    items: Sequence[Change]
+    cursor: str | None
+    """Give it back for those that follow; ``None`` after the last."""
+
+
+class Link(NamedTuple):
+    """A relation as it stands between two objects. A plain tuple, as there are very many."""
+
+    source: UUID
+    """The object that states it."""
+    kind: str
+    target: UUID
+    valid_from: str | None
+    valid_to: str | None
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a query in a stable order."""
 
@@ -264,8 +307,11 @@ class ObjectStore(Protocol):
     def history(self, tim_id: UUID) -> list[ObjectVersion]:
         """All versions, oldest first."""
 
-    def query(self, filter: Filter, as_of: AsOf | None = None, cursor: str | None = None, limit: int = 1000) -> Page:  # noqa: A002
-        """Objects that match, ordered by ``tim_id``."""
+    def query(
+        self, filter: Filter, as_of: AsOf | None = None, cursor: str | None = None, limit: int = 1000, seconds: float | None = None,  # noqa: A002
+    ) -> Page:  # fmt: skip
+        """Objects that match, ordered by ``tim_id``; all pages of one query show the moment of the first. Raises StoreError ``store.too-slow``
+        after ``seconds``, UsageError for an unknown dataset, a foreign cursor, a limit below 1, a condition that cannot be asked."""
 
     def count(self, dataset: str | None = None) -> int:
         """Current objects."""
@@ -285,16 +331,33 @@ class ObjectStore(Protocol):
         """Many versions as drawing wants them; those that there are not are left out."""
 
     def attribute_kinds(
-        self, dataset: str, names: Sequence[str], as_of: AsOf | None = None, scenario: str = ""
+        self, dataset: str, names: Sequence[str] | None = None, as_of: AsOf | None = None, scenario: str = ""
     ) -> dict[str, set[str]]:
         """The JSON types (``null``, ``true``, ``false``, ``integer``, ``real``, ``text``, ``array``, ``object``) a dataset's objects have
-        under these attributes; a name none of them has is left out."""
+        under these attributes, or all; a name none of them has is left out."""
 
     def class_counts(self, dataset: str, as_of: AsOf | None = None, scenario: str = "") -> dict[str, int]:
         """How many objects of each class a dataset has, by class id. Raises UsageError ``store.no-dataset``."""
 
     def changed(self, dataset: str, since: int, limit: int = 100_000) -> Changed:
         """The objects of a dataset that changesets after ``since`` touched, on the common line and in scenarios. A box is that of the newest version."""
+
+    def changes(
+        self, dataset: str, since: int, until: int | None = None, cursor: str | None = None, limit: int = 1000
+    ) -> Changes:
+        """Whose versions changesets after ``since``, and not after ``until``, made or ended, with what was in force before and after."""
+
+    def related(
+        self, ids: Sequence[UUID], kinds: Sequence[str] = (), *, inverse: bool = False, as_of: AsOf | None = None, scenario: str = "",
+    ) -> list[Link]:  # fmt: skip
+        """Relations that objects in force state, and that are valid themselves at the moment: those from ``ids``, or with ``inverse`` those to them.
+        Ordered by source, kind and target. kinds: empty for all."""
+
+    def scenarios(self, dataset: str) -> dict[str, int]:
+        """The scenarios that objects of a dataset are in, with how many there are in each now, by name."""
+
+    def duplicate_codes(self, dataset: str) -> Iterator[tuple[Code, list[UUID]]]:
+        """Codes (scheme, edition, value) that several current objects of a dataset claim, and which objects."""
 
     def search(self, text: str, datasets: Sequence[str], limit: int = 20) -> list[ObjectVersion]:
         """Current objects of these datasets by a code (exactly), the beginning of a name, or a part of one, in this order."""

@@ -94,7 +94,7 @@ def indexes(path: Path) -> set[str]:
 def test_a_store_of_version_1_is_brought_up(path: Path):
     """Opening it to look is enough, and what was in it is found as before."""
     wanted = indexes(path)
-    since_2 = {"object_layer", "version_made", "version_ended", "version_name"}
+    since_2 = {"object_layer", "version_made", "version_ended", "version_name", "version_scenario"}
     assert since_2 <= wanted
     with sqlite3.connect(path) as db:
         for name in since_2:
@@ -109,7 +109,7 @@ def test_a_store_of_version_1_is_brought_up(path: Path):
         assert [part.sources.tolist() for part in store.origins("town", "")] == [[-1] * 51]
     assert indexes(path) == wanted
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("PRAGMA user_version").fetchone() == (4,)
     db.close()
 
 

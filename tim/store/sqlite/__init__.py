@@ -11,6 +11,7 @@ import re
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,9 +29,11 @@ from tim.store import (
     Applied,
     AsOf,
     Changed,
+    Changes,
     Changeset,
     ChangesetRecord,
     Filter,
+    Link,
     ObjectVersion,
     Origins,
     Outline,
@@ -39,6 +42,7 @@ from tim.store import (
 )
 from tim.store.canonical import EVER, dumps, instant
 from tim.store.sqlite import apply as applying
+from tim.store.sqlite import history as tracing
 from tim.store.sqlite import query as looking
 from tim.store.sqlite import schema
 from tim.store.sqlite.faults import translated
@@ -49,6 +53,8 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LOG_PAGE = 500
 _BATCH = 500
 _LAST = (1 << 63) - 1
+_STEPS = 20_000
+"""Instructions of SQLite's machine between two looks at the clock: about a millisecond."""
 Counts = dict[Literal["created", "updated", "retired", "sources"], int]
 
 
@@ -186,11 +192,16 @@ class SqliteStore:
         where.add("o.tim_id = ?", tim_id.bytes)
         return self._versions(where, "ORDER BY v.n")
 
-    def query(self, filter: Filter, as_of: AsOf | None = None, cursor: str | None = None, limit: int = 1000) -> Page:  # noqa: A002
+    def query(
+        self, filter: Filter, as_of: AsOf | None = None, cursor: str | None = None, limit: int = 1000, seconds: float | None = None,  # noqa: A002
+    ) -> Page:  # fmt: skip
         """Objects that match, ordered by ``tim_id``. All pages of one query show the moment of the first.
 
-        Raises UsageError for an unknown dataset, a foreign cursor, a limit below 1.
+        Raises StoreError ``store.too-slow`` after ``seconds``; UsageError for an unknown dataset, a foreign cursor, a limit below 1, or a
+        scenario upon the common line over an interval.
         """
+        if filter.upon and filter.during is not None:
+            raise UsageError("store.upon-during")
         if limit < 1:
             raise UsageError("store.limit", limit=limit)
         _encodable(
@@ -206,7 +217,7 @@ class SqliteStore:
         after = None
         if cursor is not None:
             seq, valid, after = looking.read_cursor(cursor)
-        with self._reading() as db:
+        with self._reading() as db, _within(db, seconds):
             return looking.page(db, filter, seq, valid, after, limit)
 
     def read(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[ObjectVersion]:
@@ -249,9 +260,9 @@ class SqliteStore:
         return found
 
     def attribute_kinds(
-        self, dataset: str, names: Sequence[str], as_of: AsOf | None = None, scenario: str = ""
+        self, dataset: str, names: Sequence[str] | None = None, as_of: AsOf | None = None, scenario: str = ""
     ) -> dict[str, set[str]]:
-        """The JSON types a dataset's objects have under these attributes; a name none of them has is left out."""
+        """The JSON types a dataset's objects have under these attributes, or all; a name none of them has is left out."""
         seq, valid = self._moment(as_of)
         with self._reading() as db:
             row = self._dataset_row(db, dataset)[0]
@@ -266,7 +277,47 @@ class SqliteStore:
     def changed(self, dataset: str, since: int, limit: int = 100_000) -> Changed:
         """The objects of a dataset that changesets after ``since`` touched, on the common line and in scenarios. A box is that of the newest version."""
         with self._reading() as db:
-            return looking.changed(db, self._dataset_row(db, dataset)[0], min(since, _LAST), limit)
+            return tracing.changed(db, self._dataset_row(db, dataset)[0], min(since, _LAST), limit)
+
+    def changes(
+        self, dataset: str, since: int, until: int | None = None, cursor: str | None = None, limit: int = 1000
+    ) -> Changes:
+        """Whose versions changesets after ``since``, and not after ``until``, made or ended, with what was in force before and after."""
+        if limit < 1:
+            raise UsageError("store.limit", limit=limit)
+        last = _LAST if until is None else min(until, _LAST)
+        with self._reading() as db:
+            row = self._dataset_row(db, dataset)[0]
+            return tracing.changes(db, row, min(since, _LAST - 1), last, tracing.read_cursor(cursor), limit)
+
+    def related(
+        self, ids: Sequence[UUID], kinds: Sequence[str] = (), *, inverse: bool = False, as_of: AsOf | None = None, scenario: str = "",
+    ) -> list[Link]:  # fmt: skip
+        """Relations in force from some objects, or with ``inverse`` to them, ordered by source, kind and target."""
+        _encodable(scenario, *kinds)
+        seq, valid = self._moment(as_of)
+        raw = [i.bytes for i in dict.fromkeys(ids)]
+        with self._reading() as db:
+            found = [
+                link
+                for start in range(0, len(raw), _BATCH)
+                for link in tracing.related(
+                    db, raw[start : start + _BATCH], kinds, seq, valid, scenario, inverse=inverse
+                )
+            ]
+        return sorted(found, key=lambda link: link[:3])
+
+    def scenarios(self, dataset: str) -> dict[str, int]:
+        """The scenarios that objects of a dataset are in, with how many there are in each now, by name."""
+        _, valid = self._moment(None)
+        with self._reading() as db:
+            return tracing.scenarios(db, self._dataset_row(db, dataset)[0], valid)
+
+    def duplicate_codes(self, dataset: str) -> Iterator[tuple[Code, list[UUID]]]:
+        """Codes that several current objects of a dataset claim, and which objects. Raises UsageError ``store.no-dataset``."""
+        _, valid = self._moment(None)
+        with self._reading() as db:
+            yield from tracing.duplicate_codes(db, self._dataset_row(db, dataset)[0], valid)
 
     def search(self, text: str, datasets: Sequence[str], limit: int = 20) -> list[ObjectVersion]:
         """Current objects of these datasets by a code (exactly), the beginning of a name, or a part of one, in this order."""
@@ -412,6 +463,20 @@ class SqliteStore:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+
+@contextmanager
+def _within(db: sqlite3.Connection, seconds: float | None) -> Iterator[None]:
+    """Interrupt what goes on longer."""
+    if seconds is None:
+        yield
+        return
+    end = time.monotonic() + seconds
+    db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+    try:
+        yield
+    finally:
+        db.set_progress_handler(None, 0)
 
 
 _DATASET = "SELECT id, slug, title, kind, uid, frame, private, settings FROM dataset"

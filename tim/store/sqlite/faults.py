@@ -20,6 +20,7 @@ _FAULTS: dict[int, tuple[type[TimError], str]] = {
     sqlite3.SQLITE_CORRUPT: (StoreError, "store.corrupt"),
     sqlite3.SQLITE_NOTADB: (StoreError, "store.foreign"),
     sqlite3.SQLITE_TOOBIG: (StoreError, "store.too-big"),
+    sqlite3.SQLITE_INTERRUPT: (StoreError, "store.too-slow"),
 }
 
 

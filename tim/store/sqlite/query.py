@@ -14,7 +14,7 @@ import numpy as np
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Box3
-from tim.store import Appearance, Changed, Filter, ObjectVersion, Origins, Outline, Page, Standing, Touched
+from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
 from tim.store.canonical import dumps, interval, moment
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ COLUMNS = """
   (SELECT json_group_array(json_array(scheme, edition, value, valid_from, valid_to)) FROM code WHERE version = v.id),
   (SELECT json_group_array(json_array(kind, hex(target), valid_from, valid_to, evidence)) FROM relation WHERE version = v.id),
   (SELECT json_group_array(json_array(role, lod, format, content, json(properties))) FROM representation WHERE version = v.id),
-  v.seq_from, made.time, ended.time
+  v.seq_from, made.time, ended.time, (SELECT key FROM source WHERE id = v.source)
 """
 JOINS = """
   CROSS JOIN class k ON k.id = v.class CROSS JOIN dataset d ON d.id = o.dataset
@@ -53,20 +53,24 @@ class Where:
         return " AND ".join(self.conditions) or "1"
 
 
-def in_force(where: Where, seq: int | None, valid: str, until: str | None = None) -> None:
-    """The versions that hold at a moment in both times, or at any from ``valid`` to ``until``, which are sort keys; ``seq`` ``None`` for now."""
+def in_force(where: Where, seq: int | None, valid: str, until: str | None = None, *, row: str = "v") -> None:
+    """The versions that hold at a moment in both times, or at any from ``valid`` to ``until``, which are sort keys; ``seq`` ``None`` for now.
+    ``row``: what the statement calls them."""
     if seq is None:
-        where.add("v.seq_to IS NULL")
+        where.add(f"{row}.seq_to IS NULL")
     else:
-        where.add("v.seq_from <= ? AND (v.seq_to IS NULL OR v.seq_to > ?)", seq, seq)
-    where.add("v.valid_from <= ? AND v.valid_to > ?", valid if until is None else until, valid)
+        where.add(f"{row}.seq_from <= ? AND ({row}.seq_to IS NULL OR {row}.seq_to > ?)", seq, seq)
+    where.add(f"{row}.valid_from <= ? AND {row}.valid_to > ?", valid if until is None else until, valid)
 
 
 def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int) -> Page:
     """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
     where = Where()
     in_force(where, seq, *((valid,) if wanted.during is None else interval(wanted.during)))
-    where.add("v.scenario = ?", wanted.scenario)
+    if wanted.upon and wanted.scenario:
+        _upon(where, wanted.scenario, seq, valid)
+    else:
+        where.add("v.scenario = ?", wanted.scenario)
     if after is not None:
         where.add("o.tim_id > ?", after.bytes)
     if wanted.dataset is not None:
@@ -181,16 +185,16 @@ def marks(values: Sequence[Any]) -> str:
 
 
 def attribute_kinds(
-    db: sqlite3.Connection, dataset: int, names: Sequence[str], seq: int | None, valid: str, scenario: str
+    db: sqlite3.Connection, dataset: int, names: Sequence[str] | None, seq: int | None, valid: str, scenario: str
 ) -> dict[str, set[str]]:
-    """The JSON types of some attributes."""
+    """The JSON types of some attributes, or of all."""
     where = Where()
     in_force(where, seq, valid)
     where.add("v.scenario = ? AND o.dataset = ?", scenario, dataset)
     rows = db.execute(
         "SELECT DISTINCT a.key, a.type FROM object o CROSS JOIN version v ON v.object = o.id CROSS JOIN json_each(v.attributes) a"
-        f" WHERE {where.sql} AND a.key IN ({','.join('?' * len(names))})",
-        [*where.parameters, *names],
+        f" WHERE {where.sql}" + ("" if names is None else f" AND a.key IN ({marks(names)})"),
+        [*where.parameters, *(names or ())],
     )
     kinds: dict[str, set[str]] = {}
     for name, kind in rows:
@@ -210,26 +214,6 @@ def class_counts(db: sqlite3.Connection, dataset: int, seq: int | None, valid: s
             where.parameters,
         )
     )
-
-
-def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Changed:
-    """Objects with versions made or ended after a sequence number."""
-    rows = db.execute(
-        "SELECT DISTINCT o.id, o.tim_id FROM (SELECT object FROM version WHERE seq_from > ? UNION SELECT object FROM version WHERE seq_to > ?) hit"
-        " CROSS JOIN object o ON o.id = hit.object WHERE o.dataset = ? LIMIT ?",
-        (since, since, dataset, limit + 1),
-    ).fetchall()
-    newest = (
-        "SELECT west, south, bottom, east, north, top FROM version WHERE object = ? AND seq_from <= ? AND (seq_to IS NULL OR seq_to > ?)"
-        " ORDER BY n DESC LIMIT 1"
-    )
-
-    def box(row: int, seq: int) -> Box3 | None:
-        found = db.execute(newest, (row, seq, seq)).fetchone()
-        return None if found is None or found[0] is None else found
-
-    touched = [Touched(UUID(bytes=tim_id), box(row, since), box(row, _INT64 - 1)) for row, tim_id in rows[:limit]]
-    return Changed(touched, len(rows) <= limit)
 
 
 def origins(db: sqlite3.Connection, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
@@ -301,7 +285,7 @@ def read_cursor(text: str) -> tuple[int, str, UUID]:
 def version(row: tuple[Any, ...]) -> ObjectVersion:
     """A row of :data:`COLUMNS`."""
     (raw_id, n, slug, layer, key, path, name, attributes, west, south, bottom, east, north, top, stage, scenario, start, end,
-     codes, relations, representations, seq, made, ended) = row[:24]  # fmt: skip
+     codes, relations, representations, seq, made, ended, source) = row[:25]  # fmt: skip
     tim_id = UUID(bytes=raw_id)
     record = ObjectRecord(
         source_key=key, class_id=path, name=name, layer=layer, attributes=json.loads(attributes),
@@ -314,13 +298,25 @@ def version(row: tuple[Any, ...]) -> ObjectVersion:
         representations=() if representations == "[]" else tuple(Representation(*r) for r in json.loads(representations)),
         tim_id=tim_id,
     )  # fmt: skip
-    return ObjectVersion(tim_id, n, slug, record, seq, made, ended)
+    return ObjectVersion(tim_id, n, slug, record, seq, made, ended, source or "")
 
 
 def no_dataset(db: sqlite3.Connection, slug: str) -> UsageError:
     """The refusal that names the datasets there are."""
     known = ", ".join(row[0] for row in db.execute("SELECT slug FROM dataset ORDER BY slug LIMIT 20"))
     return UsageError("store.no-dataset", dataset=slug, known=known or "-")
+
+
+def _upon(where: Where, scenario: str, seq: int | None, valid: str) -> None:
+    """What a scenario says, and what the common line says of objects that the scenario says nothing of."""
+    own = Where()
+    own.add("w.object = v.object AND w.scenario = ?", scenario)
+    in_force(own, seq, valid, row="w")
+    where.add(
+        f"((v.scenario = ? AND v.stage != '{Stage.RETIRED}') OR (v.scenario = '' AND NOT EXISTS (SELECT 1 FROM version w WHERE {own.sql})))",
+        scenario,
+        *own.parameters,
+    )
 
 
 def _box(where: Where, box: Box3) -> None:

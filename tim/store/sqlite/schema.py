@@ -17,7 +17,7 @@ from tim.errors import StoreError, WorkspaceError
 
 APPLICATION_ID = 0x54494D53
 """``TIMS``: what ``file`` and SQLite itself know the file by."""
-VERSION = 3
+VERSION = 4
 
 DDL = """
 CREATE TABLE dataset (
@@ -67,11 +67,23 @@ CREATE TABLE blob (hash BLOB NOT NULL UNIQUE, data BLOB NOT NULL) STRICT;
 
 INDEXES = """
 CREATE INDEX object_layer ON object (dataset, layer);
-CREATE INDEX version_made ON version (seq_from);
-CREATE INDEX version_ended ON version (seq_to) WHERE seq_to IS NOT NULL;
+CREATE INDEX version_made ON version (seq_from, object);
+CREATE INDEX version_ended ON version (seq_to, object) WHERE seq_to IS NOT NULL;
+CREATE INDEX version_scenario ON version (scenario) WHERE scenario != '';
 CREATE INDEX version_name ON version (name COLLATE NOCASE) WHERE name != '';
 """
-UPGRADES = {1: INDEXES, 2: "ALTER TABLE version ADD COLUMN source INTEGER REFERENCES source;"}
+UPGRADES = {
+    1: INDEXES,
+    2: "ALTER TABLE version ADD COLUMN source INTEGER REFERENCES source;",
+    3: """
+DROP INDEX IF EXISTS object_layer;
+DROP INDEX IF EXISTS version_made;
+DROP INDEX IF EXISTS version_ended;
+DROP INDEX IF EXISTS version_name;
+DROP INDEX IF EXISTS version_scenario;
+"""
+    + INDEXES,
+}
 """What brings a store of a version to the next, when it is opened."""
 
 _READ_CACHE_KIB = 16 * 1024
