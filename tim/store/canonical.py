@@ -12,8 +12,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from tim.errors import StoreError, UsageError
@@ -34,12 +33,14 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL as JSON writes it; neither SQLite's JSON nor PostgreSQL's text can hold one."""
 _NOTHING = "[[],[],[]]"
 _BOX = struct.Struct("<6d")
+_SIZE = struct.Struct("<I")
+_PUT = struct.Struct("<I3sI16sI32s")
+"""How :class:`HistoryHash` is fed with what all puts have, each part after its size."""
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Canonical:
-    """An object record as a store keeps it."""
+class Canonical(NamedTuple):
+    """An object record as a store keeps it. A plain tuple, as there are very many."""
 
     tim_id: UUID
     layer: str
@@ -150,6 +151,8 @@ def interval(during: tuple[str | None, str | None]) -> tuple[str, str]:
 
 def dumps(value: Any, where: str) -> str:
     """JSON in its one spelling: sorted keys, no spaces. Raises StoreError for what JSON cannot hold (NaN, other types)."""
+    if not value and isinstance(value, Mapping):
+        return "{}"
     try:
         return _JSON.encode(dict(value) if isinstance(value, Mapping) else value)
     except (TypeError, ValueError, RecursionError) as error:
@@ -172,7 +175,9 @@ class HistoryHash:
 
     def put(self, record: Canonical) -> None:
         """An object made or changed."""
-        self._feed(b"put", record.tim_id.bytes, record.digest, record.valid_from.encode(), record.valid_to.encode())
+        start, end = record.valid_from.encode(), record.valid_to.encode()
+        fixed = _PUT.pack(3, b"put", 16, record.tim_id.bytes, 32, record.digest)
+        self._digest.update(b"%b%b%b%b%b" % (fixed, _SIZE.pack(len(start)), start, _SIZE.pack(len(end)), end))
 
     def retire(self, tim_id: UUID, valid_to: str, scenario: str) -> None:
         """An object ended."""
@@ -191,7 +196,7 @@ class HistoryHash:
         return self._digest.hexdigest()
 
     def _feed(self, *parts: bytes) -> None:
-        self._digest.update(b"".join(len(part).to_bytes(4, "little") + part for part in parts))
+        self._digest.update(b"".join(_SIZE.pack(len(part)) + part for part in parts))
 
 
 def _texts(valid_from: str | None, valid_to: str | None, where: str) -> tuple[str | None, str | None]:

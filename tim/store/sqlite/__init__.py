@@ -53,6 +53,9 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LOG_PAGE = 500
 _BATCH = 500
 _LAST = (1 << 63) - 1
+_BLOBS = 4_000_000
+"""Bytes that are written together."""
+_BLOB = "INSERT INTO blob (hash, data) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _STEPS = 20_000
 """Instructions of SQLite's machine between two looks at the clock: about a millisecond."""
 Counts = dict[Literal["created", "updated", "retired", "sources"], int]
@@ -76,7 +79,10 @@ class SqliteStore:
         self._idle_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._write_lock = threading.RLock()
-        self._applying = False
+        self._applying: int | None = None
+        """The thread that applies a changeset, whose blobs wait to be written together."""
+        self._blobs: list[tuple[bytes, bytes | memoryview]] = []
+        self._blob_bytes = 0
         self._closed = False
         if not self.path.is_file():
             raise StoreError("store.missing", path=str(self.path))
@@ -169,14 +175,18 @@ class SqliteStore:
         with self._writing() as db:
             if self._applying:
                 raise RuntimeError("a changeset cannot be applied from within the operations of another")
-            self._applying = True
+            self._applying = threading.get_ident()
             try:
                 if changeset.make is not None:
                     self.put_dataset(changeset.make)
                 row = self._dataset_row(db, changeset.dataset)
-                return applying.apply(db, changeset, row[0], _dataset(row), self._clock())
+                applied = applying.apply(db, changeset, row[0], _dataset(row), self._clock())
+                self._write_blobs()
+                return applied
             finally:
-                self._applying = False
+                self._applying = None
+                self._blobs.clear()
+                self._blob_bytes = 0
 
     def get(self, tim_id: UUID, as_of: AsOf | None = None, scenario: str = "") -> ObjectVersion | None:
         """One object as it is on the common line or in a scenario; ``None`` where there is none at that moment."""
@@ -381,8 +391,14 @@ class SqliteStore:
     def put_blob(self, data: bytes | memoryview) -> str:
         """Keep bytes by their content; blake2b-256 hex. Called by a changeset's operations, it is done or undone with it."""
         digest = hashlib.blake2b(data, digest_size=32)
-        with self._writing() as db:
-            db.execute("INSERT INTO blob (hash, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest.digest(), data))
+        if self._applying and threading.get_ident() == self._applying:
+            self._blobs.append((digest.digest(), data))
+            self._blob_bytes += len(data)
+            if self._blob_bytes > _BLOBS:
+                self._write_blobs()
+        else:
+            with self._writing() as db:
+                db.execute(_BLOB, (digest.digest(), data))
         return digest.hexdigest()
 
     def get_blob(self, content: str) -> bytes | None:
@@ -405,6 +421,12 @@ class SqliteStore:
                     if left < 0:
                         return found
         return found
+
+    def _write_blobs(self) -> None:
+        with self._writing() as db:
+            db.executemany(_BLOB, self._blobs)
+        self._blobs.clear()
+        self._blob_bytes = 0
 
     def _versions(self, where: looking.Where, tail: str) -> list[ObjectVersion]:
         with self._reading() as db:
