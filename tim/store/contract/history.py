@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tim.errors import StoreError
 from tim.model import Code, ObjectRecord, Stage, derived_id
 from tim.place import Box3
-from tim.store import AsOf, Changeset, Filter, ObjectStore, ObjectVersion, Operation, Put, Retire
+from tim.store import AsOf, Change, Changeset, Filter, ObjectStore, ObjectVersion, Operation, Put, Retire
 from tim.store.contract.samples import TOWN, key_of
 
 
@@ -36,13 +37,14 @@ class _Said:
 _YEARS = st.integers(2000, 2006)
 _KEYS = ("a", "b", "c")
 _OPEN = (-1, 9999)
+_UNCHANGED = Change(UUID(int=0), "", 0, (), ())
 _BOXES: tuple[Box3 | None, ...] = (
     None, (0, 0, 0, 1, 1, 1), (1, 0, 0, 2, 1, 1), (0.5, 0.5, 5, 1.5, 1.5, 6), (179, 0, 0, -179, 1, 1), (-180, 0, 0, -179.5, 1, 1),
 )  # fmt: skip
 _RECORDS = st.builds(
     ObjectRecord, source_key=st.just(""), class_id=st.sampled_from(["a", "a.b", "ab"]), name=st.sampled_from(["x", "y"]),
     attributes=st.fixed_dictionaries({}, optional={"v": st.sampled_from([0, 1, True, None, "1"])}), box=st.sampled_from(_BOXES),
-    stage=st.sampled_from([Stage.SURVEYED, Stage.PLANNED]), codes=st.sampled_from([(), (Code("s", "e", "1"),), (Code("s", "f", "1"),)]),
+    stage=st.sampled_from([Stage.SURVEYED, Stage.PLANNED, Stage.RETIRED]), codes=st.sampled_from([(), (Code("s", "e", "1"),), (Code("s", "f", "1"),)]),
 )  # fmt: skip
 _SPANS = st.tuples(st.none() | _YEARS, st.none() | _YEARS).filter(lambda s: s[0] is None or s[1] is None or s[0] < s[1])
 _SCENARIOS = st.sampled_from(["", "x"])
@@ -51,7 +53,7 @@ _FILTERS = st.builds(
     Filter, box=st.none() | st.sampled_from([b for b in _BOXES if b]), class_id=st.none() | st.sampled_from(["a", "a.b", "ab"]),
     attributes=st.fixed_dictionaries({}, optional={"v": st.sampled_from([0, 1, 1.0, True, None, "1"])}),
     stage=st.none() | st.sampled_from([Stage.SURVEYED, Stage.PLANNED]), scenario=_SCENARIOS,
-    code=st.none() | st.sampled_from([Code("s", "", "1"), Code("s", "e", "1"), Code("t", "", "1")]),
+    code=st.none() | st.sampled_from([Code("s", "", "1"), Code("s", "e", "1"), Code("t", "", "1")]), upon=st.booleans(),
 )  # fmt: skip
 
 
@@ -106,9 +108,7 @@ class _HistoryMachine(RuleBasedStateMachine):
         """A random question at a random moment, page by page."""
         seq = max(0, self.store.seq - back)
         expected = {
-            key
-            for key in _KEYS
-            if (r := self._record(key, wanted.scenario, seq, year)) is not None and _matches(r, wanted)
+            key for key in _KEYS if (r := self._seen(key, wanted, seq, year)) is not None and _matches(r, wanted)
         }
         assert sorted(key_of(self._pages(wanted, AsOf(_date(year), seq), limit))) == sorted(expected)
 
@@ -126,10 +126,38 @@ class _HistoryMachine(RuleBasedStateMachine):
                 if record is not None and _matches(record, wanted):
                     expected[key] = record
         during = (_date(ends[0]), _date(ends[1]))
-        found = self._pages(replace(wanted, during=during), None, limit)
+        found = self._pages(replace(wanted, during=during, upon=False), None, limit)
         assert sorted(key_of(found)) == sorted(expected)
         for version in found:
             assert _unbounded(version.object) == _unbounded(expected[version.object.source_key])
+
+    @precondition(lambda self: self.store.seq)
+    @rule(back=st.tuples(st.integers(0, 3), st.integers(0, 3)), limit=st.integers(1, 3))
+    def ask_what_changed(self, back: tuple[int, int], limit: int) -> None:
+        """Lines that are told had a say in between, before and after are what was and is; the others are as they were."""
+        since, until = (max(0, self.store.seq - n) for n in (max(back), min(back)))
+        told: dict[tuple[str, str], Change] = {}
+        cursor = None
+        while True:
+            page = self.store.changes("town", since, until, cursor, limit)
+            for change in page.items:
+                key = (*change.before, *change.after)[0].object.source_key
+                assert (key, change.scenario) not in told
+                told[key, change.scenario] = change
+            if (cursor := page.cursor) is None:
+                break
+        for key, scenario in itertools.product(_KEYS, ("", "x")):
+            change = told.get((key, scenario), _UNCHANGED)
+            spoken = {s.seq for s in self.said[key] if s.scenario == scenario and since < s.seq <= until}
+            assert spoken or change is _UNCHANGED
+            for year in range(1999, 2008):
+                was, now = (self._record(key, scenario, seq, year) for seq in (since, until))
+                if change is _UNCHANGED:
+                    assert was == now
+                    continue
+                for expected, versions in ((was, change.before), (now, change.after)):
+                    found = [v.object for v in versions if _covers(v.object, year)]
+                    assert [_unbounded(r) for r in found] == ([] if expected is None else [_unbounded(expected)])
 
     @invariant()
     def every_moment(self) -> None:
@@ -153,6 +181,15 @@ class _HistoryMachine(RuleBasedStateMachine):
             page = self.store.query(wanted, as_of, page.cursor, limit)
         return [*found, *page.items]
 
+    def _seen(self, key: str, wanted: Filter, seq: int, year: int) -> ObjectRecord | None:
+        """What a filter looks at: the line, or the scenario upon the common line."""
+        record = self._record(key, wanted.scenario, seq, year)
+        if not (wanted.upon and wanted.scenario):
+            return record
+        if record is None:
+            return self._record(key, "", seq, year)
+        return None if record.stage is Stage.RETIRED else record
+
     def _record(self, key: str, scenario: str, seq: int, year: int) -> ObjectRecord | None:
         last = [s for s in self.said[key] if s.scenario == scenario and s.seq <= seq and s.start <= year < s.end]
         return last[-1].record if last else None
@@ -164,6 +201,11 @@ def history_machine(opener: Callable[[Path], ObjectStore], examples: int = 40) -
     case: type[TestCase] = machine.TestCase
     case.settings = settings(max_examples=examples, stateful_step_count=12, deadline=None)  # type: ignore[attr-defined]
     return case
+
+
+def _covers(record: ObjectRecord, year: int) -> bool:
+    start, end = record.valid_from, record.valid_to
+    return (start is None or int(start[:4]) <= year) and (end is None or year < int(end[:4]))
 
 
 def _unbounded(record: ObjectRecord) -> ObjectRecord:
