@@ -35,7 +35,8 @@ class _Said:
 
 
 _YEARS = st.integers(2000, 2006)
-_KEYS = ("a", "b", "c")
+KEYS = ("a", "b", "c")
+"""Source keys of the objects that histories are about."""
 _OPEN = (-1, 9999)
 _UNCHANGED = Change(UUID(int=0), "", 0, (), ())
 _BOXES: tuple[Box3 | None, ...] = (
@@ -48,7 +49,8 @@ _RECORDS = st.builds(
 )  # fmt: skip
 _SPANS = st.tuples(st.none() | _YEARS, st.none() | _YEARS).filter(lambda s: s[0] is None or s[1] is None or s[0] < s[1])
 _SCENARIOS = st.sampled_from(["", "x"])
-_STEP = st.tuples(st.sampled_from(_KEYS), _SCENARIOS, _SPANS, st.none() | _RECORDS)
+STEP = st.tuples(st.sampled_from(KEYS), _SCENARIOS, _SPANS, st.none() | _RECORDS)
+"""Key, scenario, years it is about, and what is said: a record, or that there is none (from the first year on)."""
 _FILTERS = st.builds(
     Filter, box=st.none() | st.sampled_from([b for b in _BOXES if b]), class_id=st.none() | st.sampled_from(["a", "a.b", "ab"]),
     attributes=st.fixed_dictionaries({}, optional={"v": st.sampled_from([0, 1, 1.0, True, None, "1"])}),
@@ -67,13 +69,13 @@ class _HistoryMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.store = type(self).opener(Path(self.folder.name))
         self.store.put_dataset(TOWN)
-        self.said: dict[str, list[_Said]] = {key: [] for key in _KEYS}
+        self.said: dict[str, list[_Said]] = {key: [] for key in KEYS}
 
     def teardown(self) -> None:
         self.store.__exit__(None, None, None)
         self.folder.cleanup()
 
-    @rule(steps=st.lists(_STEP, min_size=1, max_size=3, unique_by=lambda s: s[:2]), fail=st.booleans())
+    @rule(steps=st.lists(STEP, min_size=1, max_size=3, unique_by=lambda s: s[:2]), fail=st.booleans())
     def change(
         self, steps: list[tuple[str, str, tuple[int | None, int | None], ObjectRecord | None]], fail: bool
     ) -> None:
@@ -84,10 +86,12 @@ class _HistoryMachine(RuleBasedStateMachine):
             if record is None:
                 if not self.said[key] or any(k == key for k, _ in heard):
                     continue
-                operations.append(Retire(derived_id(TOWN.uid, "", key), _date(start), scenario=scenario))
+                operations.append(Retire(derived_id(TOWN.uid, "", key), date_of(start), scenario=scenario))
                 heard.append((key, _Said(0, scenario, _OPEN[0] if start is None else start, _OPEN[1], None)))
             else:
-                full = replace(record, source_key=key, scenario=scenario, valid_from=_date(start), valid_to=_date(end))
+                full = replace(
+                    record, source_key=key, scenario=scenario, valid_from=date_of(start), valid_to=date_of(end)
+                )
                 operations.append(Put(full))
                 heard.append((key, _Said(0, scenario, start or _OPEN[0], end or _OPEN[1], full)))
         before = self.store.seq
@@ -108,9 +112,9 @@ class _HistoryMachine(RuleBasedStateMachine):
         """A random question at a random moment, page by page."""
         seq = max(0, self.store.seq - back)
         expected = {
-            key for key in _KEYS if (r := self._seen(key, wanted, seq, year)) is not None and _matches(r, wanted)
+            key for key in KEYS if (r := self._seen(key, wanted, seq, year)) is not None and _matches(r, wanted)
         }
-        assert sorted(key_of(self._pages(wanted, AsOf(_date(year), seq), limit))) == sorted(expected)
+        assert sorted(key_of(self._pages(wanted, AsOf(date_of(year), seq), limit))) == sorted(expected)
 
     @precondition(lambda self: self.store.seq)
     @rule(wanted=_FILTERS, ends=st.tuples(st.none() | _YEARS, st.none() | _YEARS), limit=st.integers(1, 3))
@@ -120,16 +124,16 @@ class _HistoryMachine(RuleBasedStateMachine):
             ends = (min(ends), max(ends))  # type: ignore[type-var]
         years = range(1999 if ends[0] is None else ends[0], 2008 if ends[1] is None else ends[1] + 1)
         expected = {}
-        for key in _KEYS:
+        for key in KEYS:
             for year in years:
                 record = self._record(key, wanted.scenario, self.store.seq, year)
                 if record is not None and _matches(record, wanted):
                     expected[key] = record
-        during = (_date(ends[0]), _date(ends[1]))
+        during = (date_of(ends[0]), date_of(ends[1]))
         found = self._pages(replace(wanted, during=during, upon=False), None, limit)
         assert sorted(key_of(found)) == sorted(expected)
         for version in found:
-            assert _unbounded(version.object) == _unbounded(expected[version.object.source_key])
+            assert unbounded(version.object) == unbounded(expected[version.object.source_key])
 
     @precondition(lambda self: self.store.seq)
     @rule(back=st.tuples(st.integers(0, 3), st.integers(0, 3)), limit=st.integers(1, 3))
@@ -146,7 +150,7 @@ class _HistoryMachine(RuleBasedStateMachine):
                 told[key, change.scenario] = change
             if (cursor := page.cursor) is None:
                 break
-        for key, scenario in itertools.product(_KEYS, ("", "x")):
+        for key, scenario in itertools.product(KEYS, ("", "x")):
             change = told.get((key, scenario), _UNCHANGED)
             spoken = {s.seq for s in self.said[key] if s.scenario == scenario and since < s.seq <= until}
             assert spoken or change is _UNCHANGED
@@ -157,21 +161,21 @@ class _HistoryMachine(RuleBasedStateMachine):
                     continue
                 for expected, versions in ((was, change.before), (now, change.after)):
                     found = [v.object for v in versions if _covers(v.object, year)]
-                    assert [_unbounded(r) for r in found] == ([] if expected is None else [_unbounded(expected)])
+                    assert [unbounded(r) for r in found] == ([] if expected is None else [unbounded(expected)])
 
     @invariant()
     def every_moment(self) -> None:
         """Each object at each moment of the last changesets."""
-        for key in _KEYS:
+        for key in KEYS:
             tim_id = derived_id(TOWN.uid, "", key)
             for scenario in ("", "x"):
                 for seq in range(max(0, self.store.seq - 2), self.store.seq + 1):
                     for year in (1990, 2000, 2003, 2006, 2020):
-                        found = self.store.get(tim_id, AsOf(_date(year), seq), scenario)
+                        found = self.store.get(tim_id, AsOf(date_of(year), seq), scenario)
                         expected = self._record(key, scenario, seq, year)
                         assert (found is None) == (expected is None), (key, scenario, seq, year)
                         if found is not None and expected is not None:
-                            assert _unbounded(found.object) == _unbounded(expected)
+                            assert unbounded(found.object) == unbounded(expected)
 
     def _pages(self, wanted: Filter, as_of: AsOf | None, limit: int) -> list[ObjectVersion]:
         found: list[ObjectVersion] = []
@@ -208,7 +212,8 @@ def _covers(record: ObjectRecord, year: int) -> bool:
     return (start is None or int(start[:4]) <= year) and (end is None or year < int(end[:4]))
 
 
-def _unbounded(record: ObjectRecord) -> ObjectRecord:
+def unbounded(record: ObjectRecord) -> ObjectRecord:
+    """What a record says, whenever and of whom."""
     return replace(record, valid_from=None, valid_to=None, tim_id=None)
 
 
@@ -237,5 +242,6 @@ def _meet(a: Box3, b: Box3) -> bool:
     return around and all(a[i] <= b[i + 3] and b[i] <= a[i + 3] for i in (1, 2))
 
 
-def _date(year: int | None) -> str | None:
+def date_of(year: int | None) -> str | None:
+    """The beginning of a year."""
     return None if year is None else f"{year:04}-01-01"
