@@ -10,7 +10,6 @@ import json
 import re
 import sqlite3
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tim.errors import StoreError, UsageError
 from tim.model import Code, Dataset
 from tim.place import Box3, Frame
 from tim.sources import SourceRef
+from tim.sqlite import Connections, translated
 from tim.store import (
     Appearance,
     Applied,
@@ -45,7 +45,6 @@ from tim.store.sqlite import apply as applying
 from tim.store.sqlite import history as tracing
 from tim.store.sqlite import query as looking
 from tim.store.sqlite import schema
-from tim.store.sqlite.faults import translated
 
 __all__ = ["SqliteStore"]
 
@@ -71,13 +70,12 @@ class SqliteStore:
         Raises StoreError where there is none, or one of a newer version.
         """
         self.path = Path(path)
-        self._wait, self._clock = wait, clock
-        self._idle: list[sqlite3.Connection] = []
-        self._idle_lock = threading.Lock()
-        self._writer: sqlite3.Connection | None = None
-        self._write_lock = threading.RLock()
+        self._clock = clock
+        self._file = Connections(
+            self.path, lambda: schema.reader(self.path, wait), lambda: schema.writer(self.path, wait)
+        )
+        self._reading, self._writing = self._file.reading, self._file.writing
         self._applying = False
-        self._closed = False
         if not self.path.is_file():
             raise StoreError("store.missing", path=str(self.path))
         with self._reading() as db:
@@ -87,7 +85,7 @@ class SqliteStore:
     def create(cls, path: Path | str, **options: Any) -> SqliteStore:
         """Make an empty store and open it. Raises FileExistsError where there is a file already."""
         with translated(Path(path)):
-            schema.create(Path(path))
+            schema.KIND.create(Path(path))
         return cls(path, **options)
 
     def __enter__(self) -> Self:
@@ -100,14 +98,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file; using the store afterwards raises StoreError."""
-        with self._write_lock, self._idle_lock, translated(self.path):
-            self._closed = True
-            for db in self._idle:
-                db.close()
-            self._idle.clear()
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        self._file.close()
 
     @property
     def seq(self) -> int:
@@ -424,45 +415,6 @@ class SqliteStore:
         if row is None:
             raise looking.no_dataset(db, slug)
         return row
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of one's own for a moment: as many are open as there were readers at once."""
-        with translated(self.path):
-            with self._idle_lock:
-                if self._closed:
-                    raise StoreError("store.closed", path=str(self.path))
-                db = self._idle.pop() if self._idle else None
-            db = db or schema.reader(self.path, self._wait)
-            try:
-                yield db
-            finally:
-                with self._idle_lock:
-                    if self._closed:
-                        db.close()
-                    else:
-                        self._idle.append(db)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of the one writer; inside another of the same thread, a part of it."""
-        with self._write_lock, translated(self.path):
-            if self._closed:
-                raise StoreError("store.closed", path=str(self.path))
-            if self._writer is None:
-                self._writer = schema.writer(self.path, self._wait)
-            db = self._writer
-            if db.in_transaction:
-                yield db
-                return
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
 
 
 @contextmanager
