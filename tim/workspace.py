@@ -4,6 +4,7 @@
 
     workspace.json          format version, namespace, defaults
     store.sqlite            objects, datasets, sources, history
+    observations.sqlite     readings of sensors on objects; there from the first series on
     tiles/                  the tile archive: index.sqlite and packs/
     jobs/{dataset}/         ledger and scratch of tiling
     quarantine/{dataset}/   what could not be taken, one file per run
@@ -27,6 +28,7 @@ from urllib.parse import quote
 
 from tim.errors import WorkspaceError
 from tim.model import Rejected
+from tim.observations import Observations
 from tim.store import ObjectStore
 from tim.store.sqlite import SqliteStore
 
@@ -35,6 +37,7 @@ FORMAT = 1
 
 _RECORD = "workspace.json"
 _STORE = "store.sqlite"
+_OBSERVATIONS = "observations.sqlite"
 _FOLDERS = ("tiles", "jobs", "quarantine", "imports", "reports", "locks")
 _LOCKED_BYTE = 1 << 30
 """Beyond the holder's name, so that others may read it while the byte is locked (Windows)."""
@@ -129,6 +132,10 @@ class Workspace:
     def store(self) -> ObjectStore:
         """The object store, opened; close it (it is a context manager)."""
         return SqliteStore(self.path / _STORE)
+
+    def observations(self) -> Observations:
+        """The observations; close them (a context manager). Nothing is opened or made before it is needed."""
+        return Observations(self.path / _OBSERVATIONS)
 
     def set_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Replace the defaults, in one step that a kill cannot tear."""
