@@ -16,10 +16,11 @@ attribute. A file with ``replace = true`` at its top means that its folder stand
     cim = 3                        # CIM level, 1 to 7
     colour = "#7fafd0"
     opacity = 0.6
+    solid = false                  # whether a body encloses a space
     attributes.depth = { type = "number", unit = "m", required = true, en = "Depth", zh = "水深" }
     attributes.use = { type = "text", list = "cn.land-use@GB/T 21010-2017", en = "Use", zh = "用途" }
 
-Attributes, level, colour and opacity hold for the classes below as well, unless they say otherwise.
+Attributes, level, colour, opacity and solid hold for the classes below as well, unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class ObjectClass:
     colour: int = PLAIN
     """sRGB."""
     opacity: float = 1.0
+    solid: bool = False
+    """Whether its bodies enclose a space, so that a hole in one is a mistake."""
     citygml: tuple[str, ...] = ()
     ifc: tuple[str, ...] = ()
     gb13923: str = ""
@@ -213,6 +216,7 @@ class _Row:
         return ObjectClass(
             self.id, said["en"], said["zh"], said.get("level", parent.level), {**parent.attributes, **own},
             parent.colour if colour is None else int(colour[1:], 16), float(said.get("opacity", parent.opacity)),
+            said.get("solid", parent.solid),
             tuple(said.get("citygml", ())), tuple(said.get("ifc", ())), said.get("gb13923", ""), said.get("cim"),
         )  # fmt: skip
 
@@ -249,6 +253,7 @@ _FIELDS = {
     "level": (lambda v: v in LEVELS, " | ".join(LEVELS)),
     "colour": (lambda v: isinstance(v, str) and bool(_COLOUR.fullmatch(v)), "#rrggbb"),
     "opacity": (lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1, "0 … 1"),
+    "solid": (lambda v: isinstance(v, bool), "true | false"),
     "citygml": (_texts, '["…"]'),
     "ifc": (_texts, '["…"]'),
     "gb13923": (lambda v: isinstance(v, str) and v.isascii() and v.isdigit() and len(v) <= 6, "1 … 6 digits"),
