@@ -32,7 +32,9 @@ class Server:
         return f"postgresql://tim@127.0.0.1:{self.port}/{DATABASE}"
 
     def start(self) -> None:
-        settings = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder} -c fsync=off"
+        settings = (
+            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder} -c fsync=off"
+        )
         self.run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", settings, "start")
 
     def stop(self, how: str = "fast") -> None:
@@ -64,7 +66,11 @@ def programs() -> Path | None:
     """The folder of ``initdb`` and ``pg_ctl``, of the newest version there is."""
     if there := shutil.which("initdb"):
         return Path(there).resolve().parent
-    return max((p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None, key=lambda p: float(p.parent.name))
+    return max(
+        (p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+        default=None,
+        key=lambda p: float(p.parent.name),
+    )
 
 
 @contextmanager

@@ -45,4 +45,4 @@ class TestPostgis(StoreContract):
         return open_store(folder)
 
 
-TestPostgisHistory = history_machine(open_store, examples=25)
+TestPostgisHistory = history_machine(open_store, examples=8)
