@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("points", "oblique", "objects", "update", "http", "inventory")
+NAMES = ("points", "oblique", "objects", "update", "observations", "http", "inventory")
 
 if __name__ == "__main__":
     codes = [

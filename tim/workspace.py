@@ -4,12 +4,14 @@
 
     workspace.json          format version, namespace, defaults
     store.sqlite            objects, datasets, sources, history
+    observations.sqlite     readings of sensors on objects; there from the first series on
     tiles/                  the tile archive: index.sqlite and packs/
     jobs/{dataset}/         ledger and scratch of tiling
     quarantine/{dataset}/   what could not be taken, one file per run
     imports/{dataset}.json  deliveries that are in the store, so that they are not read again
     reports/                what each import did: one page and one JSON document
     locks/                  who writes what just now
+    classes/                classes and code lists upon the shipped ones (may be absent)
 """
 
 from __future__ import annotations
@@ -21,12 +23,15 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from tim.classes import Registry
 from tim.errors import WorkspaceError
 from tim.model import Rejected
+from tim.observations import Observations
 from tim.store import ObjectStore
 from tim.store.sqlite import SqliteStore
 
@@ -35,6 +40,7 @@ FORMAT = 1
 
 _RECORD = "workspace.json"
 _STORE = "store.sqlite"
+_OBSERVATIONS = "observations.sqlite"
 _FOLDERS = ("tiles", "jobs", "quarantine", "imports", "reports", "locks")
 _LOCKED_BYTE = 1 << 30
 """Beyond the holder's name, so that others may read it while the byte is locked (Windows)."""
@@ -126,9 +132,17 @@ class Workspace:
         """What could not be taken."""
         return Quarantine(self.path / "quarantine")
 
+    def classes(self) -> Registry:
+        """The classes and code lists that hold here: those shipped, with what the folder ``classes`` changes. Raises StoreError ``classes.*``."""
+        return Registry.load([resources.files("tim.classes"), self.path / "classes"])
+
     def store(self) -> ObjectStore:
         """The object store, opened; close it (it is a context manager)."""
         return SqliteStore(self.path / _STORE)
+
+    def observations(self) -> Observations:
+        """The observations; close them (a context manager). Nothing is opened or made before it is needed."""
+        return Observations(self.path / _OBSERVATIONS)
 
     def set_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Replace the defaults, in one step that a kill cannot tear."""

@@ -13,7 +13,7 @@ import pytest
 
 from tim.errors import StoreError, WorkspaceError
 from tim.store import Changeset, Filter, ObjectStore, Put
-from tim.store.contract import StoreContract, history_machine
+from tim.store.contract import StoreContract, branches_machine, history_machine
 from tim.store.contract.samples import TOWN, box, put
 from tim.store.sqlite import SqliteStore
 
@@ -31,6 +31,7 @@ class TestSqlite(StoreContract):
 
 
 TestSqliteHistory = history_machine(open_store)
+TestSqliteBranches = branches_machine(open_store)
 
 
 @pytest.fixture
@@ -139,14 +140,14 @@ def test_locked_by_another_writer(path: Path):
 def test_full_disk(path: Path):
     with SqliteStore(path) as store:
         put(store, box("x", 1))
-        assert store._writer is not None
-        pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
-        store._writer.execute(f"PRAGMA max_page_count = {pages + 5}")
+        assert store._file.writer is not None
+        pages = store._file.writer.execute("PRAGMA page_count").fetchone()[0]
+        store._file.writer.execute(f"PRAGMA max_page_count = {pages + 5}")
         with pytest.raises(WorkspaceError) as caught:
             put(store, *(box(f"y{i}", i) for i in range(5000)))
         assert caught.value.code == "store.full"
         assert (store.seq, store.count()) == (2, 51)
-        store._writer.execute("PRAGMA max_page_count = 1000000")
+        store._file.writer.execute("PRAGMA max_page_count = 1000000")
         assert put(store, box("z", 1)).seq == 3
 
 
@@ -221,7 +222,7 @@ def test_connections_do_not_pile_up(path: Path):
             thread.start()
             thread.join()
         list(store.log(limit=1))
-        assert len(store._idle) == 1
+        assert len(store._file.idle) == 1
 
 
 def test_an_abandoned_log_holds_nothing(path: Path):

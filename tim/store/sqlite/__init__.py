@@ -8,16 +8,16 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from tim.errors import StoreError
+from tim.sqlite import Connections, translated
 from tim.store.relational import RelationalStore, now
 from tim.store.sqlite import history, query, schema
 from tim.store.sqlite.apply import SqliteWork
-from tim.store.sqlite.faults import translated
 
 __all__ = ["SqliteStore"]
 
@@ -37,7 +37,9 @@ class SqliteStore(RelationalStore[sqlite3.Connection]):
         """
         super().__init__(str(path), clock)
         self.path = Path(path)
-        self._wait = wait
+        self._file = Connections(
+            self.path, lambda: schema.reader(self.path, wait), lambda: schema.writer(self.path, wait)
+        )
         if not self.path.is_file():
             raise StoreError("store.missing", path=str(self.path))
         with self._reading() as db:
@@ -47,58 +49,18 @@ class SqliteStore(RelationalStore[sqlite3.Connection]):
     def create(cls, path: Path | str, **options: Any) -> SqliteStore:
         """Make an empty store and open it. Raises FileExistsError where there is a file already."""
         with translated(Path(path)):
-            schema.create(Path(path))
+            schema.KIND.create(Path(path))
         return cls(path, **options)
 
     def close(self) -> None:
         """Let go of the file; using the store afterwards raises StoreError."""
-        with self._write_lock, self._idle_lock, translated(self.path):
-            self._closed = True
-            for db in self._idle:
-                db.close()
-            self._idle.clear()
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        self._file.close()
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of one's own for a moment: as many are open as there were readers at once."""
-        with translated(self.path):
-            with self._idle_lock:
-                if self._closed:
-                    raise StoreError("store.closed", path=str(self.path))
-                db = self._idle.pop() if self._idle else None
-            db = db or schema.reader(self.path, self._wait)
-            try:
-                yield db
-            finally:
-                with self._idle_lock:
-                    if self._closed:
-                        db.close()
-                    else:
-                        self._idle.append(db)
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._file.reading()
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of the one writer; inside another of the same thread, a part of it."""
-        with self._write_lock, translated(self.path):
-            if self._closed:
-                raise StoreError("store.closed", path=str(self.path))
-            if self._writer is None:
-                self._writer = schema.writer(self.path, self._wait)
-            db = self._writer
-            if db.in_transaction:
-                yield db
-                return
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._file.writing()
 
     @contextmanager
     def _within(self, db: sqlite3.Connection, seconds: float | None) -> Iterator[None]:

@@ -9,11 +9,10 @@ twice the version's id, plus one for the eastern part of a box across the antime
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
-from tim.errors import StoreError, WorkspaceError
+from tim.sqlite import Kind
 
 APPLICATION_ID = 0x54494D53
 """``TIMS``: what ``file`` and SQLite itself know the file by."""
@@ -86,51 +85,16 @@ DROP INDEX IF EXISTS version_scenario;
 }
 """What brings a store of a version to the next, when it is opened."""
 
+KIND = Kind(APPLICATION_ID, VERSION, DDL + INDEXES, UPGRADES)
+
 _READ_CACHE_KIB = 16 * 1024
 _MAPPED = 64 * 1024 * 1024
 _WRITE_CACHE_KIB = 128 * 1024
-_KEPT_WAL = 64 * 1024 * 1024
-
-
-def create(path: Path) -> None:
-    """Make an empty store. Raises FileExistsError where there is a file already."""
-    with path.open("xb"):
-        pass
-    db = _connect(path, "rwc", 30.0)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(
-            f"BEGIN IMMEDIATE; {DDL} {INDEXES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT"
-        )
-    finally:
-        db.close()
-
-
-def upgrade(path: Path, wait: float) -> None:
-    """Bring a store of an older version up to this one. Raises what :func:`writer` does."""
-    db = writer(path, wait)
-    try:
-        db.execute("BEGIN IMMEDIATE")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        for step in range(version, VERSION):
-            for statement in UPGRADES[step].strip().split(";\n"):
-                db.execute(statement)
-        db.execute(f"PRAGMA user_version = {max(version, VERSION)}")
-        db.execute("COMMIT")
-    finally:
-        db.close()
 
 
 def reader(path: Path, wait: float) -> sqlite3.Connection:
     """A connection for looking only. Raises StoreError where the file is no store, or one of a newer version."""
-    try:
-        db = _checked(_connect(path, "rw" if _writable(path) else "ro", wait), path)
-    except sqlite3.OperationalError:
-        if _writable(path) or _wal(path).exists():
-            raise
-        db = _checked(_connect(path, "ro&immutable=1", wait), path)
-    if db.execute("PRAGMA user_version").fetchone()[0] < VERSION and _writable(path):
-        upgrade(path, wait)
+    db = KIND.reader(path, wait)
     db.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
     db.execute(f"PRAGMA mmap_size = {_MAPPED}")
     db.execute("PRAGMA query_only = 1")
@@ -139,39 +103,6 @@ def reader(path: Path, wait: float) -> sqlite3.Connection:
 
 def writer(path: Path, wait: float) -> sqlite3.Connection:
     """A connection for changing; what it commits survives a power cut (synchronous = FULL)."""
-    if path.exists() and not _writable(path):
-        raise WorkspaceError("store.read-only", path=str(path))
-    db = _checked(_connect(path, "rw", wait), path)
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
+    db = KIND.writer(path, wait)
     db.execute(f"PRAGMA cache_size = -{_WRITE_CACHE_KIB}")
-    db.execute(f"PRAGMA journal_size_limit = {_KEPT_WAL}")
     return db
-
-
-def _connect(path: Path, mode: str, wait: float) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False)
-
-
-def _checked(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
-    try:
-        application, version = (
-            db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
-        if application != APPLICATION_ID:
-            raise StoreError("store.foreign", path=str(path))
-        if version > VERSION:
-            raise StoreError("store.newer", path=str(path), version=version, known=VERSION)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-
-
-def _wal(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
