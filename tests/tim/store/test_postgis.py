@@ -10,9 +10,8 @@ import psycopg
 import pytest
 
 from tests.postgres import Server
-from tim.errors import StoreError
 from tim.store import ObjectStore
-from tim.store.contract import StoreContract, history_machine
+from tim.store.contract import StoreContract, branches_machine, history_machine
 from tim.store.postgis import PostgisStore
 
 servers: list[Server] = []
@@ -33,11 +32,10 @@ def schema_of(folder: Path) -> str:
 
 
 def open_store(folder: Path) -> ObjectStore:
-    try:
-        return PostgisStore(servers[0].url, schema_of(folder))
-    except StoreError as error:
-        assert error.code == "store.missing"
-        return PostgisStore.create(servers[0].url, schema_of(folder))
+    url, schema = servers[0].url, schema_of(folder)
+    with psycopg.connect(url) as db:
+        known = db.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone()
+    return PostgisStore(url, schema) if known else PostgisStore.create(url, schema)
 
 
 class TestPostgis(StoreContract):
@@ -45,4 +43,5 @@ class TestPostgis(StoreContract):
         return open_store(folder)
 
 
-TestPostgisHistory = history_machine(open_store, examples=8)
+TestPostgisHistory = history_machine(open_store, examples=4)
+TestPostgisBranches = branches_machine(open_store, examples=2)

@@ -7,6 +7,7 @@ when it is needed next.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,8 +47,13 @@ class PostgisStore(RelationalStore[Session]):
         the server cannot be reached or lets nobody in.
         """
         self._address: Address = address(url, schema)
-        super().__init__(self._address.name, clock)
-        self._wait = wait
+        super().__init__(clock)
+        self._name, self._wait = self._address.name, wait
+        self._idle: list[Session] = []
+        self._idle_lock = threading.Lock()
+        self._writer: Session | None = None
+        self._write_lock = threading.RLock()
+        self._closed = False
         with self._reading():
             pass
 

@@ -10,7 +10,7 @@ from tim.model import Code
 from tim.store import Changed, Changes, Link, Touched
 from tim.store.postgis.query import COLUMNS, JOINS, OBJECTS
 from tim.store.postgis.session import Session
-from tim.store.sql import INT64, Where, changes_of, in_force
+from tim.store.sql import INT64, Where, changes_of, in_force, valid_itself
 
 _NEWEST = (
     "LEFT JOIN LATERAL (SELECT west, south, bottom, east, north, top FROM version WHERE object = hit.object AND seq_from <= ?"
@@ -21,8 +21,8 @@ _NEWEST = (
 def changed(db: Session, dataset: int, since: int, limit: int) -> Changed:
     """Objects with versions made or ended after a sequence number."""
     rows = db.execute(
-        f"SELECT o.tim_id, old.*, new.* FROM (SELECT object FROM version WHERE seq_from > ? UNION SELECT object FROM version WHERE seq_to > ?) hit"
-        f" JOIN object o ON o.id = hit.object {_NEWEST.format('old')} {_NEWEST.format('new')} WHERE o.dataset = ? LIMIT ?",
+        f"SELECT o.tim_id, old.*, young.* FROM (SELECT object FROM version WHERE seq_from > ? UNION SELECT object FROM version WHERE seq_to > ?) hit"
+        f" JOIN object o ON o.id = hit.object {_NEWEST.format('old')} {_NEWEST.format('young')} WHERE o.dataset = ? LIMIT ?",
         (since, since, since, since, INT64 - 1, INT64 - 1, dataset, limit + 1),
     ).fetchall()
     touched = [
@@ -63,8 +63,7 @@ def related(
         where.add("r.kind = ANY(?::text[])", list(kinds))
     where.add("v.scenario = ?", scenario)
     in_force(where, seq, valid)
-    where.add("(r.valid_from IS NULL OR rtrim(r.valid_from, 'Z') <= ?)", valid)
-    where.add("(r.valid_to IS NULL OR rtrim(r.valid_to, 'Z') > ?)", valid)
+    valid_itself(where, "r", valid)
     rows: Iterable[Any] = db.execute(
         "SELECT o.tim_id, r.kind, r.target, r.valid_from, r.valid_to, r.evidence"
         f" FROM {OBJECTS} JOIN relation r ON r.version = v.id WHERE {where.sql}",
@@ -73,13 +72,12 @@ def related(
     return map(Link._make, rows)
 
 
-def scenarios(db: Session, dataset: int, valid: str) -> dict[str, int]:
-    """Scenarios with objects in force, by name."""
-    where = Where()
-    in_force(where, None, valid)
-    where.add("v.scenario != '' AND o.dataset = ?", dataset)
+def scenarios(db: Session, dataset: int) -> dict[str, int]:
+    """Scenarios with objects, by name."""
     rows: Iterable[Any] = db.execute(
-        f"SELECT v.scenario, count(*) FROM {OBJECTS} WHERE {where.sql} GROUP BY 1 ORDER BY 1", where.parameters
+        f"SELECT v.scenario, count(DISTINCT o.id) FROM {OBJECTS}"
+        " WHERE v.scenario != '' AND v.seq_to IS NULL AND o.dataset = ? GROUP BY 1 ORDER BY 1",
+        (dataset,),
     )
     return dict(rows)
 
@@ -88,6 +86,7 @@ def duplicate_codes(db: Session, dataset: int, valid: str) -> Iterator[tuple[Cod
     """Codes of several objects on the common line."""
     where = Where()
     in_force(where, None, valid)
+    valid_itself(where, "c", valid)
     where.add("v.scenario = '' AND o.dataset = ?", dataset)
     for batch in db.stream(
         "SELECT c.scheme, c.edition, c.value, array_agg(DISTINCT o.tim_id) FROM code c JOIN version v ON v.id = c.version"
