@@ -52,6 +52,6 @@ def _fault(error: psycopg.Error) -> tuple[type[TimError], str]:
 def _state_of_login(error: psycopg.Error) -> str:
     """libpq gives no SQLSTATE for what is refused before a connection stands; the server's words are in the reader's language or in English."""
     text = str(error)
-    if "password" in text or "authentication" in text or "pg_hba.conf" in text:
+    if "password" in text or "role" in text or "authentication" in text or "pg_hba.conf" in text:
         return "28000"
     return "3D000" if "database" in text and "does not exist" in text else ""

@@ -57,7 +57,8 @@ def address(url: str, schema: str | None = None) -> Address:
         user, password = parts.username, parts.password
         conninfo = urlunsplit((*parts[:3], urlencode(parameters, quote_via=quote), ""))
         known = psycopg.conninfo.conninfo_to_dict(conninfo)
-        if parts.scheme not in _SCHEMES or not known.get("dbname") or not _NAME.fullmatch(chosen) or parts.fragment:
+        numbered = all(port.isdecimal() for port in str(known.get("port") or "0").split(",") if port)
+        if parts.scheme not in _SCHEMES or not known.get("dbname") or not _NAME.fullmatch(chosen) or not numbered:
             raise ValueError(chosen)
     except (ValueError, psycopg.Error):
         raise UsageError("store.pg-url", url=_shown(url)) from None
