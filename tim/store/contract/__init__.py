@@ -12,6 +12,7 @@
 
 from tim.store.contract.changes import Changes
 from tim.store.contract.columns import Columns
+from tim.store.contract.conditions import Conditions
 from tim.store.contract.history import history_machine
 from tim.store.contract.origins import Origins
 from tim.store.contract.queries import Queries
@@ -20,5 +21,5 @@ from tim.store.contract.times import Times
 __all__ = ["StoreContract", "history_machine"]
 
 
-class StoreContract(Changes, Times, Queries, Columns, Origins):
+class StoreContract(Changes, Times, Queries, Conditions, Columns, Origins):
     """Inherit, define ``open_store``, and pytest does the rest."""
