@@ -114,11 +114,11 @@ def class_agreement(a: str, b: str) -> float:
     return _DOMAIN if a.partition(".")[0] == b.partition(".")[0] else 0.0
 
 
-def height_agreement(a: Box3, b: Box3) -> float | None:
-    """H of the formula."""
+def height_agreement(a: Box3 | F64, b: Box3 | F64) -> float | None:
+    """H of the formula, from two boxes."""
     if min(a[5] - a[2], b[5] - b[2]) < _FLAT:
         return None
-    return max(0.0, min(a[5], b[5]) - max(a[2], b[2])) / (max(a[5], b[5]) - min(a[2], b[2]))
+    return max(0.0, float(min(a[5], b[5]) - max(a[2], b[2]))) / float(max(a[5], b[5]) - min(a[2], b[2]))
 
 
 def _state(store: ObjectStore, proposal: Proposal, kind: str, author: str, reason: str, evidence: str) -> Applied:
@@ -171,7 +171,8 @@ def _by_place(store: ObjectStore, a: str, b: str, cell: int, least: float) -> It
     pairs = [
         (UUID(bytes=mine.ids[m].tobytes()), UUID(bytes=theirs.ids[n].tobytes()))
         for m, n in zip(i[near], j[near], strict=True)
-        if class_agreement(mine.classes[m], theirs.classes[n])
+        if (related := class_agreement(mine.classes[m], theirs.classes[n])) > 0.0
+        and least <= score(1.0, height_agreement(mine.boxes[m], theirs.boxes[n]), related)
     ]
     settled = _settled(store, list(dict.fromkeys(m for m, _ in pairs)))
     yield from _scored(store, sorted(pair for pair in pairs if pair not in settled), least)
