@@ -60,7 +60,9 @@ def export(
     workspace: Workspace = DEFAULT_WORKSPACE,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help=tr("Of objects, where the name does not say it.", "对象文件的格式(后缀无法判断时)。")),
+        typer.Option(
+            "--format", help=tr("Of objects, where the name does not say it.", "对象文件的格式(后缀无法判断时)。")
+        ),
     ] = None,
     where: Annotated[str | None, typer.Option("--where", help=tr("A condition in CQL2.", "CQL2 条件。"))] = None,
     class_id: Annotated[
@@ -68,28 +70,38 @@ def export(
     ] = None,
     layer: Annotated[str | None, typer.Option("--layer", help=tr("Only this layer.", "只导出此图层。"))] = None,
     stage: Annotated[str | None, typer.Option("--stage", help=tr("Only this stage.", "只导出此阶段。"))] = None,
-    scenario: Annotated[str, typer.Option("--scenario", help=tr("A scenario instead of the common line.", "指定方案。"))] = "",
+    scenario: Annotated[
+        str, typer.Option("--scenario", help=tr("A scenario instead of the common line.", "指定方案。"))
+    ] = "",
     bbox: Annotated[
         str | None, typer.Option("--bbox", help=tr("west,south,east,north in degrees.", "范围:西,南,东,北(度)。"))
     ] = None,
     at: Annotated[
-        str | None, typer.Option("--at", help=tr("As it was valid at a date or moment.", "按某一日期或时刻的有效状态。"))
+        str | None,
+        typer.Option("--at", help=tr("As it was valid at a date or moment.", "按某一日期或时刻的有效状态。")),
     ] = None,
     seq: Annotated[
         int | None,
         typer.Option(
             "--seq",
-            help=tr("As it was at a sequence number of `tim log`: the tiles' snapshot, or the objects.", "`tim log` 中的序号:瓦片快照,或对象状态。"),
+            help=tr(
+                "As it was at a sequence number of `tim log`: the tiles' snapshot, or the objects.",
+                "`tim log` 中的序号:瓦片快照,或对象状态。",
+            ),
         ),
     ] = None,
     versions: Annotated[
-        Versions, typer.Option("--versions", help=tr("current, or all there ever were.", "current 为当前,all 为全部历史版本。"))
+        Versions,
+        typer.Option("--versions", help=tr("current, or all there ever were.", "current 为当前,all 为全部历史版本。")),
     ] = Versions.CURRENT,
     crs: Crs = None,
     vertical: Vertical = None,
     datum: Datum = None,
     geometry: Annotated[
-        Shown, typer.Option("--geometry", help=tr("footprint, or the surfaces of the body.", "footprint 为轮廓,body 为体的表面。"))
+        Shown,
+        typer.Option(
+            "--geometry", help=tr("footprint, or the surfaces of the body.", "footprint 为轮廓,body 为体的表面。")
+        ),
     ] = Shown.FOOTPRINT,
     spreadsheet: Annotated[
         bool,
@@ -104,7 +116,13 @@ def export(
     name = format_of(out, format_ or "")
     asked = _Asked(dataset, where, class_id, layer, stage, scenario, bbox, at, seq)
     if name is None:
-        given = {"--crs": crs, "--vertical": vertical, "--datum": datum, "--spreadsheet": spreadsheet, **asked.conditions}
+        given = {
+            "--crs": crs,
+            "--vertical": vertical,
+            "--datum": datum,
+            "--spreadsheet": spreadsheet,
+            **asked.conditions,
+        }
         given |= {"--versions": versions is Versions.ALL, "--geometry": geometry is Shown.BODY}
         if wrong := next((option for option, value in given.items() if value), None):
             known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
@@ -123,7 +141,13 @@ def export(
         selection = Selection(asked.filter(), asked.moment(), versions.value)
         done = run(store, selection, out, name, options, overwrite=overwrite)
     if json:
-        record = {"out": str(out), "format": done.format, "objects": done.objects, "bytes": done.bytes, "seconds": round(done.seconds, 3)}
+        record = {
+            "out": str(out),
+            "format": done.format,
+            "objects": done.objects,
+            "bytes": done.bytes,
+            "seconds": round(done.seconds, 3),
+        }
         emit(record | {"problems": [TimError(code, **fields).record() for code, fields in done.problems]})
     else:
         say(f"{out}: {number(done.objects)} {tr('objects', '个对象')}, {size(done.bytes)}, {done.seconds:.1f} s")
@@ -185,7 +209,9 @@ def _box(text: str) -> Box3:
     """West exceeds east across the antimeridian."""
     try:
         numbers = [float(part) for part in text.split(",")]
-        west, south, bottom, east, north, top = numbers if len(numbers) == 6 else (*numbers[:2], -1e5, *numbers[2:], 1e5)
+        west, south, bottom, east, north, top = (
+            numbers if len(numbers) == 6 else (*numbers[:2], -1e5, *numbers[2:], 1e5)
+        )
     except ValueError:
         raise UsageError("export.bad-box", text=text) from None
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90 and bottom <= top):
