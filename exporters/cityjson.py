@@ -31,7 +31,7 @@ from tim.exchange import STRUCTURES, own_values
 from tim.geometry import F64
 from tim.model import Representation
 from tim.place import Box3, ellipsoid
-from tim.shape import FORMAT, decode
+from tim.shape import FORMAT, Shape, decode_each
 from tim.store import ObjectVersion
 
 _SURFACES = {
@@ -195,11 +195,12 @@ class _Vertices:
 def _objects(versions: Sequence[ObjectVersion], names: _Names, job: Job, out: _Vertices) -> list[dict[str, Any]]:
     wanted = {r.content for version in versions for r in version.object.representations if r.format == FORMAT}
     blobs = job.store.get_blobs(wanted)
-    return [_object(version, names, blobs, job.left, out) for version in versions]
+    shapes = dict(zip(blobs, decode_each(list(blobs.values())), strict=True))
+    return [_object(version, names, shapes, job.left, out) for version in versions]
 
 
 def _object(
-    version: ObjectVersion, names: _Names, blobs: Mapping[str, bytes], left: Counter[str], out: _Vertices
+    version: ObjectVersion, names: _Names, shapes: Mapping[str, Shape], left: Counter[str], out: _Vertices
 ) -> dict[str, Any]:
     name = names.of_version(version)
     own = {
@@ -213,7 +214,7 @@ def _object(
     record: dict[str, Any] = {"type": names.types[name], "attributes": {**attributes, OWN: own}}
     geometry = []
     for representation in version.object.representations:
-        made = _geometry(representation, blobs, left, out)
+        made = _geometry(representation, shapes, left, out)
         geometry += [made] if made else []
     if not geometry and version.object.box is not None:
         left["export.boxes"] += 1
@@ -230,7 +231,7 @@ def _object(
 
 
 def _geometry(
-    representation: Representation, blobs: Mapping[str, bytes], left: Counter[str], out: _Vertices
+    representation: Representation, shapes: Mapping[str, Shape], left: Counter[str], out: _Vertices
 ) -> dict[str, Any] | None:
     lod = representation.lod.removeprefix("LOD").removeprefix("LoD")
     if representation.role == "model" and "at" in representation.properties:
@@ -239,10 +240,9 @@ def _geometry(
         return {"type": "MultiPoint", "lod": lod if _LEVEL.fullmatch(lod) else "2", "boundaries": [first]}
     if representation.format != FORMAT or representation.role not in ("body", "footprint"):
         return None
-    if (blob := blobs.get(representation.content)) is None:
+    if (shape := shapes.get(representation.content)) is None:
         left["export.lost-geometry"] += 1
         return None
-    shape = decode(blob)
     if any(material is not None for material in shape.materials):
         left["export.appearance"] += 1
     if representation.properties.get("surfaces"):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tim.geometry import F64
 from tim.model import Representation
 from tim.place import Box3, ellipsoid
-from tim.shape import FORMAT, Shape, decode
+from tim.shape import FORMAT, Shape, decode_each
 from tim.store import ObjectStore, ObjectVersion
 
 Wanted = Literal["footprint", "body"]
@@ -44,19 +44,20 @@ def geometries(store: ObjectStore, versions: Sequence[ObjectVersion], wanted: Wa
     blobs = store.get_blobs({pick.content for pick in picks if pick is not None})
     out: Shapes = np.full(len(versions), None, object)
     found: list[int] = []
-    shapes: list[Shape] = []
+    solids: list[bytes] = []
     for i, (version, pick) in enumerate(zip(versions, picks, strict=True)):
         left["export.other-levels"] += max(
             0, sum(r.format == FORMAT and r.role != "model" for r in version.object.representations) - 1
         )
         if pick is not None and (blob := blobs.get(pick.content)) is not None:
             found.append(i)
-            shapes.append(decode(blob))
+            solids.append(blob)
             continue
         if pick is not None:
             left["export.lost-geometry"] += 1
         out[i] = _stand_in(version, left)
     if found:
+        shapes = decode_each(solids)
         faces = _Faces.of(shapes)
         if wanted == "footprint":
             left["export.flattened"] += sum(picks[i].role == "body" for i in found)  # type: ignore[union-attr]

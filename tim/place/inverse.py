@@ -6,6 +6,8 @@ which hardly change from one place to the next: adding what was missed to the gu
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tim.errors import PlaceError
@@ -23,9 +25,13 @@ _NEAR = np.array([1e-11, 1e-11, 1e-6])
 def place_in(options: PlaceOptions, near: F64) -> Place:
     """The place of coordinates to be written in a CRS. near: float64[n, 3], EPSG:4979: where they are.
 
+    Heights are ellipsoidal unless the CRS or the options say otherwise.
+
     Raises PlaceError as :func:`tim.place.resolve` does; ``place.crs-unreadable`` for an ``ENU`` frame, which is no CRS others know.
     """
     source = _known(options.crs or "")
+    if options.vertical is None and source.vertical is None and source.kind != "geocentric":
+        options = replace(options, vertical="ellipsoid")
     start = guess(source, near)
     return resolve(FoundCrs(), options, start.min(axis=0), start.max(axis=0))
 
