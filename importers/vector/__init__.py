@@ -97,7 +97,9 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         missing = probe.count - reader.records
         yield Rejected(probe.key, "vector.records-missing", {"file": probe.key, "count": missing, "of": probe.count})
     if reader.box is not None:
-        yield context.source(probe, prints, reader.box, reader.count, layers=[own], rule=dict(rule.recognised))
+        yield context.source(
+            probe, prints, reader.box, reader.count, layers=sorted(reader.layers), rule=dict(rule.recognised)
+        )
 
 
 def open(ref: SourceRef) -> NoReturn:  # noqa: A001
@@ -357,6 +359,8 @@ def _container(path: Path, key: str) -> list[Probe]:
     out = []
     for name, kind in names:
         own = f"{key}#{name}" if len(names) > 1 else key
+        if kind is None and _related(path, name):
+            continue
         if kind is None:
             out.append(_fatal(path, own, "vector.no-geometry-column", layer=name))
             continue
@@ -367,6 +371,13 @@ def _container(path: Path, key: str) -> list[Probe]:
             continue
         out.append(_layer(path, own, name, name, info, info["total_bounds"], info["crs"], info["features"]))
     return out
+
+
+def _related(path: Path, name: str) -> bool:
+    """Whether a table says more of the objects of an export of ours, whose layer says it as well."""
+    import pyogrio
+
+    return {"tim_id", "version"} <= set(pyogrio.read_info(path, layer=name)["fields"].tolist())
 
 
 def _layer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +17,7 @@ from importers.vector.geometry import Made, Shaper
 from importers.vector.layers import MAX_BYTES, Batch
 from importers.vector.mapping import Rule, Value
 from importers.vector.values import class_of, day_of, raw, rejected, text_of
+from tim.exchange import record_of
 from tim.model import Blob, Code, ObjectRecord, Rejected, Stage
 from tim.place import Box3, boxes
 
@@ -37,6 +38,8 @@ class Reader:
     box: Box3 | None = None
     count: int = 0
     records: int = 0
+    layers: set[str] = field(default_factory=set)
+    """Of the objects."""
     _keys: dict[bytes, int] = field(default_factory=dict)
     """Digest of a key to the record that has it; of geometry, to how many have it."""
     _blobs: set[bytes] = field(default_factory=set)
@@ -102,6 +105,9 @@ class Reader:
         self, i: int, number: int, key: str, columns: Mapping[str, list[Any]], attributes: Mapping[str, Any], made: Made,
     ) -> Iterator[ObjectRecord | Rejected]:  # fmt: skip
         rule = self.rule
+        if rule.ours:
+            yield from self._ours(number, {name: values[i] for name, values in columns.items()}, made)
+            return
         class_id = class_of(rule, columns, i)
         times: list[str | None] = []
         for value in (rule.valid_from, rule.valid_to):
@@ -117,14 +123,28 @@ class Reader:
             except ValueError:
                 yield rejected(self.key, number, "vector.bad-stage", value=str(said), known=", ".join(Stage))
         codes = tuple(Code(c.scheme, c.edition, text) for c in rule.codes if (text := text_of(columns[c.field][i])))
-        self.count += 1
-        if self.box is None or not _within(made.box, self.box):
-            self.box = boxes.union(self.box, made.box)
-        yield ObjectRecord(
+        yield self._counted(ObjectRecord(
             source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name else "", layer=self.layer,
             attributes=attributes, box=made.box, stage=stage, valid_from=times[0], valid_to=times[1], codes=codes,
             representations=made.representations,
-        )  # fmt: skip
+        ))  # fmt: skip
+
+    def _ours(self, number: int, row: Mapping[str, Any], made: Made) -> Iterator[ObjectRecord | Rejected]:
+        """The object of a row of an export of ours."""
+        try:
+            record = record_of(row)
+        except ValueError as error:
+            yield rejected(self.key, number, "vector.bad-own-row", reason=str(error)[:200])
+            return
+        yield self._counted(replace(record, box=made.box, representations=made.representations))
+
+    def _counted(self, record: ObjectRecord) -> ObjectRecord:
+        assert record.box is not None
+        self.count += 1
+        self.layers.add(record.layer)
+        if self.box is None or not _within(record.box, self.box):
+            self.box = boxes.union(self.box, record.box)
+        return record
 
     def _source_keys(
         self, numbers: Sequence[int], wkb: Sequence[bytes | None], columns: Mapping[str, list[Any]], faults: dict[int, Rejected],
