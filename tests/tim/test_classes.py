@@ -17,6 +17,7 @@ def test_classes_of_bulk_data():
         "survey.point-cloud",
         "survey.oblique-model",
         "survey.tileset",
+        "survey.version",
     }
 
 
