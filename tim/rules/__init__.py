@@ -16,16 +16,29 @@ from tim.errors import UsageError
 from tim.model import Relation
 from tim.place import Box3
 from tim.rules.area import area_of, content_of
-from tim.rules.table import Table, parse, shipped
+from tim.rules.table import Table, load, parse, shipped
 from tim.store import Applied, AsOf, Changeset, Filter, ObjectStore, ObjectVersion, Put
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Rule", "Table", "controls", "parse", "rules_at", "rules_for", "rules_of", "shipped", "state_controls"]
+__all__ = [
+    "Rule",
+    "Table",
+    "controls",
+    "load",
+    "parse",
+    "rules_at",
+    "rules_for",
+    "rules_of",
+    "shipped",
+    "state_controls",
+]
 
 _PAGE = 1000
 _DEEP, _HIGH = -1e9, 1e9
+_EDGE = 2e-8
+"""Degrees, some 2 mm: how far the edge of an area may be from where it was drawn."""
 _MARK = "rule: "
 """What evidence begins with that :func:`state_controls` wrote."""
 
@@ -92,7 +105,7 @@ def rules_at(
         raise UsageError("rules.place", lon=lon, lat=lat, height=height)
     import shapely
 
-    box, point = (lon, lat, _DEEP, lon, lat, _HIGH), shapely.Point(lon, lat)
+    box, point = (lon, lat, _DEEP, lon, lat, _HIGH), shapely.Point(lon, lat).buffer(_EDGE)
     rules = [
         rule
         for zone, _ in _meeting(store, box, point, kinds, datasets, AsOf(day, as_of_seq), table, scenario)
@@ -155,7 +168,7 @@ def _controlling(
     for zone, area in _meeting(store, wanted, ground, kinds, datasets, AsOf(day), table, version.object.scenario):
         common = area.intersection(ground)
         share = common.area / ground.area if ground.area else 1.0
-        if zone.tim_id == tim_id or (ground.area and not common.area):
+        if zone.tim_id == tim_id or (ground.area and common.buffer(-_EDGE).is_empty):
             continue
         for rule in rules_of(zone, table):
             heights = zone.object.box

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from tim.errors import UsageError
@@ -25,6 +26,8 @@ _ENTRY = {
     "constants": dict,
 }
 _NOTHING = object()
+_MOST = 1e12
+"""No number that a rule states is as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Entry:
 
     class_id: str
     kind: str
-    types: frozenset[str] = frozenset()
+    types: Sequence[str] = ()
     """Values of the attribute ``type``; empty for any."""
     always: bool = False
     volume: bool = False
@@ -139,7 +142,7 @@ class Table:
             value, uom = value.get("value"), str(value.get("uom") or "")
         if isinstance(value, str) and (match := _NUMBER.fullmatch(unicodedata.normalize("NFKC", value))):
             value, uom = float(match[1]), match[2] or uom
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
             return _NOTHING
         if uom:
             factor = self.units[parameter.unit].get(re.split(r"[:/#]", uom)[-1])
@@ -147,23 +150,43 @@ class Table:
         return value / 100 if value > parameter.percent_above else float(value)
 
 
-def parse(text: str, where: str = "rules.toml") -> Table:
-    """A table in TOML. Raises UsageError ``rules.bad-table`` naming what of it is not right."""
+def parse(text: str, where: str = "rules.toml", base: Table | None = None) -> Table:
+    """A table in TOML, upon another one: what both name is as this one says. Raises UsageError ``rules.bad-table`` naming what of it is not right."""
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError("rules.bad-table", file=where, reason=str(error)) from None
-    try:
-        kinds = {name: Named(name, said["en"], said["zh"]) for name, said in document["kinds"].items()}
-        parameters = {name: Named(name, **said) for name, said in document["parameters"].items()}
-        units = {unit: dict(factors) for unit, factors in document.get("units", {}).items()}
-        entries = [_entry(said, kinds, parameters) for said in document["rules"]]
+        said = tomllib.loads(text)
+        base = base or Table({}, {}, [], {}, {}, [])
+        kinds = {
+            **base.kinds,
+            **{name: Named(name, one["en"], one["zh"]) for name, one in said.get("kinds", {}).items()},
+        }
+        parameters = {
+            **base.parameters,
+            **{name: Named(name, **one) for name, one in said.get("parameters", {}).items()},
+        }
+        units = {**base.units, **{unit: dict(factors) for unit, factors in said.get("units", {}).items()}}
+        entries = [*base.entries, *(_entry(one, kinds, parameters) for one in said.get("rules", []))]
+        basis = {
+            name: [*said.get("basis", {}).get(name, []), *base.basis.get(name, [])]
+            for name in {**base.basis, **said.get("basis", {})}
+        }
         for one in parameters.values():
             if one.unit and one.unit not in units:
                 raise ValueError(f"{one.id}: unit {one.unit}")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError("rules.bad-table", file=where, reason=str(error)) from None
-    return Table(kinds, parameters, entries, document.get("basis", {}), units, document.get("unknown", []))
+    return Table(kinds, parameters, entries, basis, units, [*base.unknown, *said.get("unknown", [])])
+
+
+def load(folder: Path) -> Table:
+    """The shipped table, with what ``rules.toml`` in a folder (a workspace) says upon it where there is one. Raises UsageError ``rules.bad-table``."""
+    path = folder / "rules.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return shipped()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("rules.bad-table", file=path.name, reason=str(error)) from None
+    return parse(text, path.name, shipped())
 
 
 @cache
@@ -180,7 +203,7 @@ def _entry(said: Mapping[str, Any], kinds: Mapping[str, Named], parameters: Mapp
     if said["kind"] not in kinds or not known <= parameters.keys():
         raise ValueError(f"{said['kind']}: {', '.join(sorted(known - parameters.keys())) or 'no such kind'}")
     return Entry(
-        said["class"], said["kind"], frozenset(said.get("types", ())), said.get("always", False), said.get("volume", False),
+        said["class"], said["kind"], said.get("types", ()), said.get("always", False), said.get("volume", False),
         said.get("parameters", {}), said.get("constants", {}),
     )  # fmt: skip
 
