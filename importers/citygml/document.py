@@ -12,7 +12,7 @@ import numpy as np
 from lxml import etree
 
 from importers.citygml.names import HREF, Element, gml_id, local
-from importers.citygml.versions import HELD, HOLDERS, Versions
+from importers.citygml.versions import HELD, HOLDERS, NOTED, Versions
 from tim.geometry import F32, F64
 
 _HEAD = 1 << 16
@@ -128,7 +128,7 @@ def references(path: Path) -> References:
                         _texture(element, out)
                     case "X3DMaterial":
                         _color(element, out)
-                    case _:
+                    case kind if kind in NOTED:
                         out.versions.note(element)
             if len(foreign) < _KEPT:
                 foreign |= hrefs - ids

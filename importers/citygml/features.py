@@ -125,7 +125,7 @@ class Reader:
 
     def value(self, element: Element) -> Any:
         """A leaf as JSON; a code with its text where the list lies beside."""
-        text, space = (element.text or "").strip(), element.get("codeSpace")
+        text, space = (element.text or element.get(HREF) or "").strip(), element.get("codeSpace")
         if space:
             if space not in self._lists:
                 self._lists[space] = codelist(self._path.parent, space)
@@ -166,9 +166,9 @@ class _Work:
             lod = match.group(1) if (match := _LOD.match(name)) else (feature.findtext("{*}lod") or "").strip()
             if (name == "boundedBy" and kind == "Envelope") or name in ("appearance", "appearanceMember"):
                 continue
-            if local(feature) in HOLDERS and name in HELD:
+            if local(feature) in HOLDERS and name in HELD and (children or _inside(prop)):
                 continue  # features of their own, and relations
-            if name == "groupMember" and (prop.get(HREF) or kind == "Role"):
+            if name == "groupMember" and _inside(prop):
                 continue  # what is a member says so
             if kind == "CityObjectRelation" and surface is None and self._related(child):
                 continue
@@ -240,6 +240,11 @@ class _Work:
             say_surfaces(draft, lod, said.get(lod, ()))
         draft.points += found.points
         draft.lost |= found.lost
+
+
+def _inside(prop: Element) -> bool:
+    """Whether a property leads to something in the same file."""
+    return any((element.get(HREF) or "").startswith("#") for element in prop.iter(etree.Element))
 
 
 def attribute(into: dict[str, Any], name: str, value: Any) -> None:

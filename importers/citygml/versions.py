@@ -10,6 +10,8 @@ from importers.citygml.names import HREF, Element, gml_id, local
 
 _SAYS = (("validFrom", "creationDate"), ("validTo", "terminationDate"))
 """What says when a feature begins and ends: of the real world, else of the database."""
+NOTED = {"identifier", "Version", "VersionTransition", "CityObjectGroup"}
+"""What :meth:`Versions.note` looks at."""
 HOLDERS = {"Version", "VersionTransition", "Transaction"}
 HELD = {"versionMember", "from", "to", "transaction", "oldFeature", "newFeature"}
 
@@ -53,7 +55,7 @@ class Versions:
     """Of a version: those that name all that is in them anew."""
 
     def note(self, element: Element) -> None:
-        """One element of the file."""
+        """One element of the file, of :data:`NOTED`."""
         match local(element):
             case "identifier" if (parent := element.getparent()) is not None and (own := gml_id(parent)):
                 self.keys[own] = key_of(parent)
