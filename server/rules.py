@@ -17,7 +17,7 @@ from server.negotiate import secret_of
 from tim.errors import UsageError
 from tim.rules import Rule, Table, rules_at, rules_for, shipped
 from tim.rules.table import Named
-from tim.store import AsOf, ObjectStore
+from tim.store import AsOf, ObjectStore, ObjectVersion
 
 Day = Annotated[
     str | None, Query(alias="datetime", description="A moment in the real world: 2026-11-21 or 2026-11-21T08:00:00Z")
@@ -58,12 +58,17 @@ def register(api: FastAPI, catalog: Catalog, table: Table | None = None) -> None
         seen = shown(request)
 
         def look(store: ObjectStore) -> Sequence[Rule]:
-            version = store.get(tim_id, AsOf(day))
+            version = store.get(tim_id, AsOf(day)) or _planned(store, tim_id)
             if version is None or version.dataset not in seen:
                 raise UsageError("server.no-object", id=str(tim_id))
-            return rules_for(store, tim_id, day, kind or (), seen, known)
+            return rules_for(store, tim_id, day, kind or (), seen, known, version.object.scenario)
 
         return {"rules": [_document(rule, known) for rule in await catalog.ask(look)]}
+
+
+def _planned(store: ObjectStore, tim_id: UUID) -> ObjectVersion | None:
+    """An object that is not on the common line, in the scenario it is in."""
+    return next((v for v in reversed(store.history(tim_id)) if v.db_to is None and v.object.scenario), None)
 
 
 def _document(rule: Rule, table: Table) -> Json:

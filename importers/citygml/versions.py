@@ -112,9 +112,9 @@ class Versions:
             old, new = (_target(transaction.find(f"{{*}}{name}")) for name in ("oldFeature", "newFeature"))
             if old and new:
                 self.replaced.setdefault(new, []).append((old, why))
-            if old:
+            if old and after:
                 self._ended.setdefault(old, []).append(after)
-            if new:
+            if new and after:
                 self._made.setdefault(new, []).append(after)
             kind = (transaction.findtext("{*}type") or "").strip()
             for feature in filter(None, (old, new)):

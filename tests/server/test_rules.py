@@ -29,7 +29,7 @@ def workspace(tmp_path: Path) -> Workspace:
     keep(
         workspace, "city", zone("A", [[square(114, 30)]], HEIGHT, valid=("2009-11-11", None)),
         zone("fire", [[square(114, 30)]], {"function": {"code": "25", "value": "準防火地域"}}, "planning.zone.fire"),
-        zone("house", [[square(114, 30)]], {}, "building.house"),
+        zone("house", [[square(114, 30)]], {}, "building.house"), zone("tower", [[square(114, 30)]], {}, "planning.scheme", scenario="plan"),
     )  # fmt: skip
     keep(
         workspace, "secret", zone("plan", [[square(114, 30)]], {"floorAreaRate": 2}, "planning.zone.use"), private=True

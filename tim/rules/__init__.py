@@ -98,8 +98,8 @@ def rules_at(
     """The rules in force at a place (EPSG:4979 degrees) on a day (today where ``None``), by kind, class and object.
 
     A place on the edge of an area is in it. ``height``: ellipsoidal metres; leaves out rules that hold for a volume above or below it.
-    ``kinds``, ``datasets``: all where empty or ``None``. ``as_of_seq``: as the store was then. Raises UsageError ``rules.place``,
-    ``rules.no-kind``, ``store.no-dataset``; StoreError ``store.time``.
+    ``kinds``, ``datasets``: all where empty or ``None``. ``as_of_seq``: as the store was then. ``scenario``: upon the common line. Raises
+    UsageError ``rules.place``, ``rules.no-kind``, ``store.no-dataset``; StoreError ``store.time``.
     """
     if not (-180 <= lon <= 180 and -90 <= lat <= 90) or not math.isfinite(height or 0.0):
         raise UsageError("rules.place", lon=lon, lat=lat, height=height)
@@ -117,21 +117,22 @@ def rules_at(
 
 def rules_for(
     store: ObjectStore, tim_id: UUID, day: str | None = None, kinds: Sequence[str] = (), datasets: Sequence[str] | None = None,
-    table: Table | None = None,
+    table: Table | None = None, scenario: str = "",
 ) -> list[Rule]:  # fmt: skip
-    """The rules in force on a day whose areas share ground with an object, not merely an edge. Raises UsageError ``rules.no-object``, and as
-    :func:`rules_at` does."""
-    return _ordered([rule for rule, _ in _controlling(store, tim_id, day, kinds, datasets, table)], table)
+    """The rules in force on a day whose areas share ground with an object, not merely an edge. ``scenario``: of the object, where it is planned
+    in one; rules of the scenario stand upon those of the common line. Raises UsageError ``rules.no-object``, and as :func:`rules_at` does."""
+    version = _object(store, tim_id, day, scenario)
+    return _ordered([rule for rule, _ in _controlling(store, version, day, kinds, datasets, table)], table)
 
 
 def controls(
     store: ObjectStore, tim_id: UUID, day: str | None = None, kinds: Sequence[str] = (), datasets: Sequence[str] | None = None,
-    table: Table | None = None,
+    table: Table | None = None, scenario: str = "",
 ) -> list[Relation]:  # fmt: skip
     """What could be stated of an object: ``controlledBy``, one for each area, valid as long as it, with kinds, notice and shared ground as
     evidence. Nothing is written. Raises as :func:`rules_for` does."""
     shares: dict[UUID, list[tuple[Rule, float]]] = {}
-    for rule, share in _controlling(store, tim_id, day, kinds, datasets, table):
+    for rule, share in _controlling(store, _object(store, tim_id, day, scenario), day, kinds, datasets, table):
         shares.setdefault(rule.tim_id, []).append((rule, share))
     return [
         Relation("controlledBy", target, found[0][0].valid_from, found[0][0].valid_to, _evidence([rule for rule, _ in found], found[0][1]))
@@ -141,22 +142,21 @@ def controls(
 
 def state_controls(
     store: ObjectStore, tim_id: UUID, author: str, reason: str = "rules", day: str | None = None, kinds: Sequence[str] = (),
-    datasets: Sequence[str] | None = None, table: Table | None = None,
+    datasets: Sequence[str] | None = None, table: Table | None = None, scenario: str = "",
 ) -> Applied:  # fmt: skip
     """Write what :func:`controls` proposes: in place of what was written so before, beside all other relations. Raises Conflict where the
     object changed meanwhile, and as :func:`rules_for` does."""
-    version = _object(store, tim_id, AsOf(day))
+    version = _object(store, tim_id, day, scenario)
     record = version.object
     kept = [r for r in record.relations if not (r.kind == "controlledBy" and r.evidence.startswith(_MARK))]
-    stated = replace(record, relations=(*kept, *controls(store, tim_id, day, kinds, datasets, table)))
+    stated = replace(record, relations=(*kept, *controls(store, tim_id, day, kinds, datasets, table, scenario)))
     return store.apply(Changeset(version.dataset, [Put(stated, if_version=version.version)], author, reason))
 
 
 def _controlling(
-    store: ObjectStore, tim_id: UUID, day: str | None, kinds: Sequence[str], datasets: Sequence[str] | None, table: Table | None,
+    store: ObjectStore, version: ObjectVersion, day: str | None, kinds: Sequence[str], datasets: Sequence[str] | None, table: Table | None,
 ) -> Iterator[tuple[Rule, float]]:  # fmt: skip
     """Rules whose areas share ground with an object, each with the share of the object's ground."""
-    version = _object(store, tim_id, AsOf(day))
     box = version.object.box
     if box is None:
         return
@@ -168,7 +168,7 @@ def _controlling(
     for zone, area in _meeting(store, wanted, ground, kinds, datasets, AsOf(day), table, version.object.scenario):
         common = area.intersection(ground)
         share = common.area / ground.area if ground.area else 1.0
-        if zone.tim_id == tim_id or (ground.area and common.buffer(-_EDGE).is_empty):
+        if zone.tim_id == version.tim_id or (ground.area and common.buffer(-_EDGE).is_empty):
             continue
         for rule in rules_of(zone, table):
             heights = zone.object.box
@@ -184,7 +184,9 @@ def _meeting(
     """Objects that may be rules and whose ground meets a place, with their ground."""
     for class_id in (table or shipped()).classes(kinds):
         for dataset in [None] if datasets is None else sorted(datasets):
-            for versions in _pages(store, Filter(dataset, box, class_id, scenario=scenario), as_of):
+            for versions in _pages(
+                store, Filter(dataset, box, class_id, scenario=scenario, upon=bool(scenario)), as_of
+            ):
                 contents = {version.tim_id: content for version in versions if (content := content_of(version))}
                 blobs = store.get_blobs(contents.values())
                 for version in versions:
@@ -204,8 +206,8 @@ def _pages(store: ObjectStore, asked: Filter, as_of: AsOf) -> Iterator[Sequence[
             return
 
 
-def _object(store: ObjectStore, tim_id: UUID, as_of: AsOf) -> ObjectVersion:
-    version = store.get(tim_id, as_of)
+def _object(store: ObjectStore, tim_id: UUID, day: str | None, scenario: str) -> ObjectVersion:
+    version = store.get(tim_id, AsOf(day), scenario)
     if version is None:
         raise UsageError("rules.no-object", id=str(tim_id))
     return version

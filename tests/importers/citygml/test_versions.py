@@ -148,6 +148,15 @@ def test_dates_of_versions_hold_where_features_have_none(tmp_path: Path) -> None
     assert spans("false") == {
         "a": ("2000-01-01", "2010-01-01"), "b": ("2000-01-01", None), "c": ("2000-01-01", "2010-01-01"), "d": ("2010-01-01", None),
     }  # fmt: skip
+    steps = (("a", ""),)
+    path.write_text(model(*members, snapshot("v1", "a", begin="2000-01-01", end="2005-01-01"), transition(*steps)))
+    ended = {
+        o.attributes["gmlId"]: (o.valid_from, o.valid_to)
+        for o in objects(imported(path)).values()
+        if "gmlId" in o.attributes
+    }
+    assert ended["a"] == ("2000-01-01", "2005-01-01")
+    steps = ("a", ""), ("", "d")
     assert spans("true")["c"] == ("2000-01-01", None)
     assert spans("true")["a"] == ("2000-01-01", "2010-01-01")
 

@@ -214,6 +214,32 @@ def test_what_controls_a_building(workspace: Workspace) -> None:
         assert refused.value.code == "rules.no-object"
 
 
+def test_what_controls_a_planned_building(workspace: Workspace) -> None:
+    """Rules of its scenario upon those of the common line."""
+    keep(
+        workspace, "city", zone("A", [[square(114.0, 30.0)]], HEIGHT), zone("B", [[square(114.0, 30.0)]], HEIGHT),
+        zone("house", [[square(114.0, 30.0)]], {}, "planning.scheme", scenario="plan"),
+    )  # fmt: skip
+    keep(workspace, "city", zone("A", [[square(114.0, 30.0)]], {"floorAreaRate": 3}, "planning.plot", scenario="plan"))
+    house = derived_id(dataset_uid("city"), "zones", "house")
+    with workspace.store() as store:
+        assert [f"{r.kind} {r.name}" for r in rules_for(store, house, scenario="plan")] == [
+            "floor-area-ratio A",
+            "height-limit B",
+        ]
+        with pytest.raises(UsageError):
+            rules_for(store, house)
+        state_controls(store, house, "somebody", scenario="plan")
+        found = store.get(house, scenario="plan")
+        assert found is not None
+        assert {r.evidence.split(";")[0] for r in found.object.relations} == {
+            "rule: floor-area-ratio",
+            "rule: height-limit",
+        }
+    assert names(workspace, 114.001, 30.001, scenario="plan") == ["floor-area-ratio A", "height-limit B"]
+    assert sorted(names(workspace, 114.001, 30.001)) == ["height-limit A", "height-limit B"]
+
+
 def test_stated_controls_leave_other_relations(workspace: Workspace) -> None:
     own = Relation("controlledBy", UUID(int=7), evidence="a letter")
     keep(
