@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from tim.errors import StoreError, UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Datum, Height, Place
-from tim.query import cql2_text
+from tim.query import cql2_text, tree
 from tim.query.evaluate import matches, prepare
 from tim.query.plan import Footprints
 from tim.query.tree import Expression, Literal, Property
@@ -110,6 +110,25 @@ class Conditions(Stores):
             assert key_of(found.items) == _expected(store, versions, condition), cql2_text.write(condition)
 
         holds()
+
+    def test_every_operator_finds_what_it_means(self, store: ObjectStore) -> None:
+        """Each of them on each side, with values that lie before, in, about, beside and upon those stored."""
+        versions = _stored(store)
+        places = ("BBOX(0, 0, 1, 1)", "BBOX(0, 0, 2, 1, 1, 9)", "POINT(0.5 0.5)", "POINT(-179.75 0.25)", "BBOX(179.5, 0, -179.5, 1)", "LINESTRING(-1 0.25, 3 0.25)",
+                  "POLYGON((0 0, 1 0, 0 1, 0 0))", "BBOX(-180, -2, 180, 4)")  # fmt: skip
+        times = ("validFrom", "built", "DATE('2019-12-31')", "INTERVAL(validFrom, validTo)", "INTERVAL('2019-12-31', '2030-01-01')", "INTERVAL('..', built)",
+                 "INTERVAL('2020-06-01', '..')")  # fmt: skip
+        rows = ("用途", "codes", "('05', '居住')", "(1, (2, 3), TRUE)", "()", "(0.5, 'x')", "(DATE('2020-06-01'))")
+        texts = [
+            *(f"{operator}(geometry, {place})" for operator in tree.SPATIAL for place in places),
+            *(f"{operator}({place}, geometry)" for operator in tree.SPATIAL for place in places[::3]),
+            *(f"{operator}({one}, {other})" for operator in tree.TEMPORAL for one, other in itertools.combinations(times, 2)),
+            *(f"{operator}({one}, {other})" for operator in tree.ARRAYS for one, other in itertools.permutations(rows, 2)),
+        ]  # fmt: skip
+        for text in texts:
+            condition = cql2_text.read(text)
+            found = store.query(Filter(where=condition), AsOf(valid=_NOW))
+            assert key_of(found.items) == _expected(store, versions, condition), text
 
     @pytest.mark.parametrize(
         ("text", "count"),
