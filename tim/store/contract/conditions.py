@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tim.errors import StoreError, UsageError
-from tim.model import Code, ObjectRecord, Relation, Representation, Stage
+from tim.model import Code, ObjectRecord, Relation, Representation, Stage, derived_id
 from tim.place import Datum, Height, Place
 from tim.query import cql2_text, tree
 from tim.query.evaluate import matches, prepare
@@ -24,7 +24,7 @@ from tim.shape import FORMAT, Polygon, build
 from tim.store import AsOf, Changeset, Filter, ObjectStore, ObjectVersion, Put
 from tim.store.canonical import instant
 from tim.store.contract.expressions import ATTRIBUTES, IDS, conditions
-from tim.store.contract.samples import box, key_of, put, walk
+from tim.store.contract.samples import TOWN, box, key_of, put, walk
 from tim.store.contract.stores import Stores
 
 _PLACE = Place(crs="EPSG:4979", height=Height("ellipsoid", "ellipsoid"), datum=Datum("equivalent", "WGS 84", 0.1))
@@ -216,6 +216,32 @@ class Conditions(Stores):
         listed = f"i IN ({', '.join(map(str, range(1500)))})"
         for text, count in ((many, 5), (deep, 1), (sums, 0), (listed, 5)):
             assert len(store.query(Filter(where=cql2_text.read(text))).items) == count, text[:40]
+
+    def test_relations_are_those_of_the_line_looked_at(self, store: ObjectStore) -> None:
+        """Many of them as well, at their moment, and in a scenario upon the common line."""
+        ids = [derived_id(TOWN.uid, "", f"{i}") for i in range(4)]
+        many = tuple(Relation("serves", UUID(int=i)) for i in range(700))
+        put(store, *(box(f"{i}", i) for i in range(1, 4)))
+        put(
+            store,
+            replace(
+                box("0", 0), relations=(*many, Relation("serves", ids[1]), Relation("owns", ids[2], None, "2020-01-01"))
+            ),
+        )
+        put(store, replace(box("0", 0), scenario="plan", relations=(Relation("serves", ids[3]),)))
+
+        def found(text: str, valid: str | None = None, **others: Any) -> list[str]:
+            wanted = Filter(where=cql2_text.read(text.format(*ids)), **others)
+            return sorted(key_of(store.query(wanted, AsOf(valid=valid)).items))
+
+        assert found("relatedFrom('serves', '{0}')") == ["1"]
+        assert found("NOT relatedFrom('', '{0}')") == ["0", "2", "3"]
+        assert found("relatedFrom('', '{0}')", "2019-01-01") == ["1", "2"]
+        assert found("relatedFrom('', '{0}')", scenario="plan", upon=True) == ["3"]
+        assert found("relatedFrom('', '{3}')") == []
+        assert found("relatedTo('owns', '{2}')") == []
+        assert found("relatedTo('owns', '{2}')", "2019-01-01") == ["0"]
+        assert found("relatedTo('', '{3}')", scenario="plan", upon=True) == ["0"]
 
     def test_values_are_never_sql(self, store: ObjectStore) -> None:
         """Quotes and names of any kind are values."""
