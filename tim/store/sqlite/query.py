@@ -28,7 +28,7 @@ _BY_OBJECT = "object o CROSS JOIN version v ON v.object = o.id"
 _BY_VERSION = "version v CROSS JOIN object o ON o.id = v.object"
 _NEAR = 20_000
 """Objects that are looked at in the order of their ids: a fifth of a second."""
-_CANDIDATES = 4096
+_CANDIDATES = 1024
 """Objects that are looked at again at a time."""
 
 COLUMNS = """
