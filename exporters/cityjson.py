@@ -58,10 +58,12 @@ _CLASSES: Mapping[str, str] = {
     "transport.bridge.element": "BridgeConstructiveElement", "transport.bridge": "Bridge", "transport.tunnel.element": "TunnelConstructiveElement",
     "transport.tunnel": "Tunnel", "transport.rail": "Railway", "transport.square": "TransportSquare", "transport.waterway": "Waterway",
     "transport": "Road", "vegetation.tree": "SolitaryVegetationObject", "vegetation": "PlantCover", "water": "WaterBody",
-    "land.use": "LandUse", "land.furniture": "CityFurniture", "land.group": "CityObjectGroup", "terrain": "TINRelief",
+    "land.use": "LandUse", "land.furniture": "CityFurniture", "land.group": "CityObjectGroup",
     "underground.building": "Building",
 }  # fmt: skip
 """By the class or one above it."""
+_FLAT = {"LandUse", "Road", "Railway", "Waterway", "TransportSquare", "TINRelief"}
+"""Types that are never Solids (CityJSON 2.0.1, 2)."""
 _LEVEL = re.compile(r"[0-3](\.[0-3])?")
 
 
@@ -214,7 +216,7 @@ def _object(
     record: dict[str, Any] = {"type": names.types[name], "attributes": {**attributes, OWN: own}}
     geometry = []
     for representation in version.object.representations:
-        made = _geometry(representation, shapes, left, out)
+        made = _geometry(representation, record["type"], shapes, left, out)
         geometry += [made] if made else []
     if not geometry and version.object.box is not None:
         left["export.boxes"] += 1
@@ -231,7 +233,7 @@ def _object(
 
 
 def _geometry(
-    representation: Representation, shapes: Mapping[str, Shape], left: Counter[str], out: _Vertices
+    representation: Representation, of_type: str, shapes: Mapping[str, Shape], left: Counter[str], out: _Vertices
 ) -> dict[str, Any] | None:
     lod = representation.lod.removeprefix("LOD").removeprefix("LoD")
     if representation.role == "model" and "at" in representation.properties:
@@ -264,10 +266,11 @@ def _geometry(
     numbers = np.full(len(steps), -1, np.int64)
     numbers[used] = np.arange(first, first + len(used))
     boundaries = [[numbers[ring].tolist() for ring in face] for face in faces]
-    solid = representation.role == "body" and closed(boundaries)
+    solid = representation.role == "body" and of_type not in _FLAT and closed(boundaries)
+    kind = "Solid" if solid else "CompositeSurface" if of_type == "TINRelief" else "MultiSurface"
     level = lod if _LEVEL.fullmatch(lod) else "2" if representation.role == "body" else "0"
     made: dict[str, Any] = {
-        "type": "Solid" if solid else "MultiSurface",
+        "type": kind,
         "lod": level,
         "boundaries": [boundaries] if solid else boundaries,
     }

@@ -1,7 +1,7 @@
 """Geometry of many objects at once, as it goes into files: the footprint of each, or the surfaces of its body, in longitude, latitude, height.
 
-* Footprint: what the object has as one, otherwise its ground surfaces, otherwise the surfaces of its body that face down (or, where none
-  does, up), joined; with their heights.
+* Footprint: what the object has as one, otherwise its ground surfaces, otherwise the surfaces of its body that face down, otherwise (of a
+  shell that is open below) all that do not stand upright, joined; with their heights.
 * Body: every surface of its finest level of detail as a polygon; a mesh as its triangles.
 * A model that stands somewhere is the point where it stands; what has neither (bulk data) is its box, seen from above, at its bottom.
 """
@@ -28,6 +28,8 @@ Shapes = NDArray[np.object_]
 """object[n] of shapely geometries, ``None`` where there is none."""
 _WALL = 0.02
 """Cosine to the horizontal below which a surface counts as standing upright."""
+_CLOSED = 0.95
+"""Of the area that faces up, how much must face down for a body to stand on it: a shell that is open below does not."""
 _DEGREE = 111_320.0
 """Metres, about: only ratios of areas depend on it."""
 
@@ -104,6 +106,8 @@ class _Faces:
     """Whether it is a ground surface by name."""
     facing: F64
     """Cosine between up and the outside: 1 of a roof, -1 of a floor."""
+    area: F64
+    """Square metres seen from above, below zero where it faces down; holes count."""
     count: int
     """Objects."""
 
@@ -129,8 +133,8 @@ class _Faces:
         rings = shapely.linearrings(points, indices=ring_of)
         polygons = shapely.polygons(rings, indices=np.array(ring_faces))
         outer = np.unique(np.array(ring_faces), return_index=True)[1]
-        facing = _facing(points, first, np.array(sizes))[outer]
-        return cls(polygons, np.array(owner, np.int64), np.array(ground), facing, len(shapes))
+        facing, area = (of_rings[outer] for of_rings in _facing(points, first, np.array(sizes)))
+        return cls(polygons, np.array(owner, np.int64), np.array(ground), facing, area, len(shapes))
 
     def collected(self) -> Shapes:
         """MultiPolygon of all faces of each object."""
@@ -144,7 +148,10 @@ class _Faces:
         flat = np.abs(self.facing) > _WALL
         of_solid = solid[self.owner]
         kept = ~of_solid & flat
-        for choice in (self.ground & flat, flat & (self.facing < 0), flat & (self.facing > 0)):
+        down, up = (
+            np.bincount(self.owner, np.maximum(sign * self.area, 0), self.count)[self.owner] for sign in (-1, 1)
+        )
+        for choice in (self.ground & flat, flat & (self.facing < 0) & (down > _CLOSED * up), flat):
             still = of_solid & ~np.isin(self.owner, self.owner[kept & of_solid])
             kept |= choice & still
         owner, polygons = self.owner[kept], self.polygons[kept]
@@ -179,8 +186,8 @@ def faces_of(shape: Shape) -> list[tuple[str, list[Any]]]:
     return out
 
 
-def _facing(points: F64, first: NDArray[np.int64], sizes: NDArray[np.int64]) -> F64:
-    """Of each ring the upward part of its unit normal (Newell's method, in local metres)."""
+def _facing(points: F64, first: NDArray[np.int64], sizes: NDArray[np.int64]) -> tuple[F64, F64]:
+    """Of each ring the upward part of its unit normal, and its area from above (Newell's method, in local metres)."""
     start = np.repeat(points[first], sizes, axis=0)
     local = (points - start) * _DEGREE
     local[:, 0] = ((points[:, 0] - start[:, 0] + 180) % 360 - 180) * _DEGREE * np.cos(np.radians(start[:, 1]))
@@ -190,7 +197,7 @@ def _facing(points: F64, first: NDArray[np.int64], sizes: NDArray[np.int64]) -> 
     normal = np.add.reduceat(np.cross(local, local[after]), first, axis=0)
     length = np.linalg.norm(normal, axis=1)
     facing: F64 = np.divide(normal[:, 2], length, out=np.zeros(len(length)), where=length > 0)
-    return facing
+    return facing, normal[:, 2] / 2
 
 
 def _union(polygons: Shapes) -> Any:

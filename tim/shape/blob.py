@@ -136,7 +136,7 @@ def decode(blob: bytes | memoryview) -> Shape:
 
 
 def decode_each(blobs: Sequence[bytes | memoryview]) -> list[Shape]:
-    """The shape of each of many blobs: ten times faster than one by one. Raises StoreError ``store.bad-shape``."""
+    """The shape of each of many blobs, read together: one by one, most of the time goes into small arrays. Raises StoreError ``store.bad-shape``."""
     if not blobs:
         return []
     raw = _Raw(blobs)
