@@ -199,11 +199,11 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "code"), REFUSED, ids=[ascii(text[:40]) for text, _ in REFUSED])
 def test_text_is_refused(text: str, code: str):
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(UsageError) as caught:
         cql2_text.read(text)
     assert caught.value.code == code
-    assert time.monotonic() - start < 1
+    assert time.thread_time() - start < 1
     assert len(str(caught.value)) < 1500
 
 
@@ -240,11 +240,11 @@ DOCUMENTS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("document", "code"), DOCUMENTS, ids=[ascii(document)[:40] for document, _ in DOCUMENTS])
 def test_documents_are_refused(document: Any, code: str):
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(UsageError) as caught:
         cql2_json.read(document)
     assert caught.value.code == code
-    assert time.monotonic() - start < 1
+    assert time.thread_time() - start < 1
 
 
 words = st.sampled_from(

@@ -144,9 +144,9 @@ def test_patterns(text: str, pattern: str, expected: bool):
 
 
 def test_no_pattern_takes_long():
-    start = time.monotonic()
+    start = time.thread_time()
     assert not functions.like("a" * 50_000, "%a" * 200 + "%b")
-    assert time.monotonic() - start < 1
+    assert time.thread_time() - start < 1
 
 
 @pytest.mark.parametrize(
