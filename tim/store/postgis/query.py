@@ -232,8 +232,13 @@ def blobs(db: Session, hashes: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]
 
 
 def _among(ids: Sequence[UUID], seq: int | None, valid: str, scenario: str) -> Where:
+    """Some objects. For one the plan is made once: PostgreSQL thinks that one of a list deserves a plan of its own each time."""
     where = Where()
-    where.add("o.tim_id = ANY(?::uuid[]) AND v.scenario = ?", list(ids), scenario)
+    if len(ids) == 1:
+        where.add("o.tim_id = ?", ids[0])
+    else:
+        where.add("o.tim_id = ANY(?::uuid[])", list(ids))
+    where.add("v.scenario = ?", scenario)
     in_force(where, seq, valid)
     return where
 
