@@ -6,7 +6,7 @@ import math
 import pickle
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -18,12 +18,14 @@ from importers import ImportContext, Probe, importer, layer_of, settled
 from importers.origins import NOBODY, Held, Numbers, judged, slot
 from importers.plan import Delivery, place_of
 from importers.redelivery import id_of
+from tim.classes import Registry
 from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, ObjectRecord, Rejected, Stage
 from tim.place import Box3, Place, boxes
 from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
 from tim.store import Put
+from tim.store.canonical import validity
 
 FINEST, COARSEST = 2.0**-10, 2.0**-5
 """Metres: the lattice of a point cloud is no finer and no coarser, whatever its file says."""
@@ -65,6 +67,7 @@ class Reading:
 
     dataset: str
     uid: UUID
+    classes: Registry
     kind: str = ""
     title: str = ""
     deliveries: list[Imported] = field(default_factory=list)
@@ -86,6 +89,8 @@ class Reading:
     """Of each record, :func:`importers.origins.judged`, once :meth:`judge` was asked to."""
     names: Sequence[str] = ()
     """What ``lost`` counts in."""
+    versions: dict[tuple[UUID, str], list[tuple[str, str]]] = field(default_factory=dict)
+    """By object and scenario, of those with several records that are taken: when each is valid, as sort keys."""
     spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by close
 
     def close(self) -> None:
@@ -105,7 +110,7 @@ class Reading:
             place = place_of(found, delivery.place, defaults, delivery.settings)
             one = _One(found.key, str(delivery.settings.get("scenario", "")))
             said = _said(delivery.settings)
-            for item in importer(found.format).read(found, _context(delivery, place, self.uid)):
+            for item in importer(found.format).read(found, _context(delivery, place, self)):
                 self.keep(said(item) if isinstance(item, ObjectRecord) else item, problems, one)
             losses = [problem for problem in problems.values() if not is_warning(problem.code)]
             if not one.sources and losses:
@@ -114,18 +119,20 @@ class Reading:
             where = found.key or found.uri
             problems.setdefault((where, error.code), Rejected(where, error.code, error.fields))
             self.refusal = self.refusal or error
+            own = _of(found.key, problems.values())
         else:
+            own = _of(found.key, problems.values())
             layers = {layer for layers in one.layers.values() for layer in layers}
             self.deliveries.append(
                 Imported(
                     found.key, found.format, found.uri, self.dataset, one.sources, one.objects, one.count,
-                    tuple(sorted(layers)), place, tuple(problems.values()),
+                    tuple(sorted(layers)), place, own,
                 )
             )  # fmt: skip
             for scenario, names in one.layers.items():
                 self.layers.setdefault(scenario, set()).update(names)
             self.step = min(self.step, _step(found, place))
-        self.rejected += problems.values()
+        self.rejected += own
 
     def keep(
         self, item: ObjectRecord | Blob | SourceRef | Rejected, problems: dict[tuple[str, str], Rejected], one: _One
@@ -163,6 +170,16 @@ class Reading:
                     self.box = boxes.union(self.box, item.box)
 
     @property
+    def renewed(self) -> set[str]:
+        """Keys of the deliveries that were read, and of those that they are said to replace."""
+        return {name for key, given in self.given.items() for name in (key, given.replaces) if name}
+
+    @property
+    def repaired(self) -> set[str]:
+        """What was quarantined once, and the deliveries give repaired."""
+        return {where for source in self.sources.values() for where in source.options.get("repairs", ())}
+
+    @property
     def taken(self) -> int:
         """Objects of which none else has the key."""
         return int((self.lost == NOBODY).sum())
@@ -177,6 +194,7 @@ class Reading:
         """Tell which records are taken, knowing what others have (:func:`importers.origins.held`)."""
         self.names = next((one.names for one in held.values()), list(self.given))
         self.lost = judged(np.frombuffer(bytes(self.ids), "S16"), self._givers(), held)
+        self._tell_versions()
 
     def items(self, lost: Callable[[Rejected], None] = lambda _: None) -> Iterator[Put | Blob]:
         """The objects that :meth:`judge` lets be taken, with their sources, and blobs, in the order they were read.
@@ -187,12 +205,7 @@ class Reading:
         keys = list(self.given)
         counts: Counter[tuple[int, int]] = Counter()
         number = -1
-        self.spool.seek(0)
-        while True:
-            try:
-                item = pickle.load(self.spool)
-            except EOFError:
-                break
+        for item in self._waiting():
             if isinstance(item, Blob):
                 yield item
                 continue
@@ -204,20 +217,48 @@ class Reading:
             where = f"{item.layer}#{item.source_key}" if item.layer else item.source_key
             said = {"key": item.source_key, "layer": item.layer or "-"}
             if other == giver:
-                lost(Rejected(where, "import.object-twice", said))
+                dated = item.valid_from or item.valid_to
+                code = "import.versions-overlap" if dated else "import.object-twice"
+                lost(Rejected(where, code, said, keys[giver]))
                 continue
             counts[giver, other] += 1
             if counts[giver, other] <= _NAMED:
                 said |= {"first": self.names[other], "second": keys[giver]}
-                lost(Rejected(where, "import.object-of-other", said))
+                lost(Rejected(where, "import.object-of-other", said, keys[giver]))
         for (giver, other), count in counts.items():
             if count > _NAMED:
                 more = {"count": count - _NAMED, "first": self.names[other], "second": keys[giver]}
-                lost(Rejected(keys[giver], "import.objects-of-other", more))
+                lost(Rejected(keys[giver], "import.objects-of-other", more, keys[giver]))
 
     def objects(self, scenario: str) -> Iterator[ObjectRecord]:
         """The objects of one scenario that are taken."""
         return (item.object for item in self.items() if isinstance(item, Put) and item.object.scenario == scenario)
+
+    def _tell_versions(self) -> None:
+        """Records that one delivery has of one object and that are valid at different times are versions of it: all are taken."""
+        givers, slots = self._givers(), np.frombuffer(bytes(self.ids), "S16")
+        several = np.isin(slots, np.unique(slots[(self.lost != NOBODY) & (self.lost == givers)]))
+        if not several.any():
+            return
+        spans: dict[tuple[UUID, str], list[tuple[str, str]]] = {}
+        records = (item for item in self._waiting() if isinstance(item, ObjectRecord))
+        for number, record in enumerate(records):
+            if several[number] and self.lost[number] in (NOBODY, givers[number]):
+                start, end = validity(record.valid_from, record.valid_to, record.source_key)
+                given = spans.setdefault((id_of(record, self.uid), record.scenario), [])
+                free = all(end <= since or until <= start for since, until in given)
+                self.lost[number] = NOBODY if free else givers[number]
+                given += [(start, end)] if free else []
+        self.versions = {key: given for key, given in spans.items() if len(given) > 1}
+
+    def _waiting(self) -> Iterator[ObjectRecord | Blob]:
+        """What was read, from the beginning."""
+        self.spool.seek(0)
+        while True:
+            try:
+                yield pickle.load(self.spool)
+            except EOFError:
+                return
 
     def _givers(self) -> Numbers:
         """Of each record, the number of its delivery."""
@@ -248,6 +289,11 @@ class _One:
     layers: dict[str, set[str]] = field(default_factory=dict)
 
 
+def _of(key: str, problems: Iterable[Rejected]) -> tuple[Rejected, ...]:
+    """The problems of one delivery, with its key."""
+    return tuple(replace(one, source=key) for one in problems)
+
+
 def fresh(delivery: Delivery) -> Delivery:
     """A delivery of a written plan is looked at again: the file may not be what it was."""
     if delivery.fresh:
@@ -264,10 +310,12 @@ def fresh(delivery: Delivery) -> Delivery:
     return replace(delivery, probe=settled(replace(found, uri=uri), delivery.settings))
 
 
-def _context(delivery: Delivery, place: Place, dataset: UUID) -> ImportContext:
+def _context(delivery: Delivery, place: Place, reading: Reading) -> ImportContext:
     """What the importer needs besides the probe. Bulk data has one layer; objects have one per delivery, unless the user names it."""
     layer = layer_of(delivery.probe) if delivery.probe.kind == "objects" else ""
-    return ImportContext(place, str(delivery.settings.get("layer", layer)), delivery.settings, dataset)
+    return ImportContext(
+        place, str(delivery.settings.get("layer", layer)), delivery.settings, reading.uid, reading.classes
+    )
 
 
 def _said(settings: Mapping[str, Any]) -> Callable[[ObjectRecord], ObjectRecord]:

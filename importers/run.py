@@ -6,25 +6,29 @@ Bulk data stays where it is; what is written are objects, references to their so
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 from importers import listed_only
 from importers.done import Done, Stamps
 from importers.origins import Held, held
 from importers.plan import Delivery, Plan, defaults_of
 from importers.reading import FINEST, Imported, Reading, fresh
-from importers.redelivery import Diff, compare, uuid_of
+from importers.redelivery import Diff, compare, id_of, uuid_of
 from tim.errors import SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, Dataset, Rejected, dataset_uid
 from tim.place import Box3, Frame
 from tim.place.resolve import PlaceOptions
+from tim.quality.findings import Finding, Findings
+from tim.quality.records import problems, where
 from tim.sources import SourceRef
 from tim.store import Applied, Changeset, DropSource, ObjectStore, Operation, PutSource, Retire
+from tim.store.canonical import validity
 from tim.workspace import Workspace
 
 
@@ -50,13 +54,15 @@ class DatasetImport:
     """Against what the dataset had before, where it holds objects and was there."""
     retired: int = 0
     """Of the absent objects of :attr:`diff`."""
+    quality: Sequence[Finding] = ()
+    """What checks of the records that were read found."""
 
     def record(self) -> dict[str, Any]:
         """JSON-able record."""
         return {
             "dataset": self.dataset, "title": self.title, "kind": self.kind, "made": self.made, "seq": self.seq,
             "sources": dict(self.sources), "objects": dict(self.objects), "count": self.count, "rejected": self.rejected,
-            "diff": self.diff.record() if self.diff else None, "retired": self.retired,
+            "diff": self.diff.record() if self.diff else None, "retired": self.retired, "quality": [f.record() for f in self.quality],
         }  # fmt: skip
 
 
@@ -103,7 +109,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
         _check_kinds(store, run.ordered)
         for slug, deliveries in run.datasets():
             known = run.known(store, slug, deliveries) if retire is None else {}
-            with closing(Reading(slug, dataset_uid(slug, workspace.namespace))) as reading:
+            with closing(Reading(slug, dataset_uid(slug, workspace.namespace), run.classes)) as reading:
                 run.read(reading, deliveries, known)
                 if not reading.deliveries:
                     rejected += reading.rejected
@@ -115,7 +121,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
             imported += reading.deliveries
             # What belongs to no dataset in particular is kept with the first.
             lost = [*(plan.left_out if len(done) == 1 else []), *reading.rejected]
-            workspace.quarantine.add(slug, (one for one in lost if not is_warning(one.code)))
+            _quarantine(workspace, reading, lost)
             missing = result.diff.absent - result.retired if result.diff else 0
             contested = reading.contested
             settled = [] if missing else [one for one in reading.deliveries if one.key not in contested]
@@ -124,7 +130,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
         if refusal is not None and not done:
             raise refusal
         for reading in failed:
-            workspace.quarantine.add(reading.dataset, (one for one in reading.rejected if not is_warning(one.code)))
+            _quarantine(workspace, reading, reading.rejected)
     return ImportReport(done, imported, rejected, time.monotonic() - began)
 
 
@@ -137,7 +143,7 @@ def diff_import(workspace: Workspace, plan: Plan, progress: Listener | None = No
     with workspace.store() as store:
         _check_kinds(store, run.ordered)
         for slug, deliveries in run.datasets():
-            with closing(Reading(slug, dataset_uid(slug, workspace.namespace))) as reading:
+            with closing(Reading(slug, dataset_uid(slug, workspace.namespace), run.classes)) as reading:
                 run.read(reading, deliveries, {})
                 readings.append(reading)
                 if reading.deliveries:
@@ -165,6 +171,7 @@ class _Run:
         self.workspace, self.progress = workspace, progress
         self.ordered = sorted((d for d in plan.deliveries if d.take), key=lambda d: (d.dataset, d.probe.key))
         self.defaults = defaults_of(workspace) if plan.defaults == PlaceOptions() else plan.defaults
+        self.classes = workspace.classes()
         self.number = 0
         self._stamps = Stamps(self.defaults)
 
@@ -208,6 +215,13 @@ class _Run:
                 reading.title, reading.kind = reading.title or delivery.title, delivery.probe.kind
                 reading.deliveries.append(one)
                 reading.rejected += one.rejected
+
+
+def _quarantine(workspace: Workspace, reading: Reading, lost: Iterable[Rejected]) -> None:
+    """Note what was left out now; what earlier runs say of the same deliveries is settled. Those that were not read again are there already."""
+    known = {one.key for one in reading.deliveries if one.known}
+    kept = (one for one in lost if not is_warning(one.code) and one.source not in known)
+    workspace.quarantine.add(reading.dataset, kept, read=reading.renewed, repaired=reading.repaired)
 
 
 def _listed(delivery: Delivery) -> Rejected:
@@ -286,17 +300,23 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
     diffs = _diffs(store, dataset, reading, others) if old else {}
     states = _states(store, reading, old)
     replaced = _replaced(store, reading, old)
+    told_anew = list(_told_anew(store, reading)) if old else []
     before = store.seq
+    quality = Findings()
 
     def operations() -> Iterator[Operation]:
         for key in sorted(reading.sources):
             yield PutSource(reading.sources[key])
         for key in replaced:
             yield DropSource(key)
+        for tim_id, scenario in told_anew:
+            yield Retire(tim_id, scenario=scenario)
         for item in reading.items(reading.rejected.append):
             if isinstance(item, Blob):
                 store.put_blob(item.data)
             else:
+                for check, problem in problems(item.object, reading.classes):
+                    quality.add(check, problem, where(item.object), id_of(item.object, reading.uid))
                 yield item
         if retire is not None:
             for scenario, diff in diffs.items():
@@ -313,8 +333,21 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
         dataset.slug, dataset.title, dataset.kind, old is None, applied.seq if applied.seq != before else None,
         states | {"unchanged": states["unchanged"] + sum(one.sources for one in known)},
         {"created": applied.created, "updated": applied.updated, "unchanged": total - applied.created - applied.updated},
-        sum(one.count for one in reading.deliveries), len(reading.rejected), _sum(diffs), applied.retired,
+        sum(one.count for one in reading.deliveries), len(reading.rejected), _sum(diffs), applied.retired - len(told_anew),
+        quality.all(),
     )  # fmt: skip
+
+
+def _told_anew(store: ObjectStore, reading: Reading) -> Iterator[tuple[UUID, str]]:
+    """Objects, and in which scenario, of which the delivery has several versions for the time of one that is there: a changeset can divide
+    a version only once, so all that is there of them makes room."""
+    for (tim_id, scenario), spans in reading.versions.items():
+        for version in store.history(tim_id):
+            if version.db_to is None and version.object.scenario == scenario:
+                start, end = validity(version.object.valid_from, version.object.valid_to, version.object.source_key)
+                if sum(since < end and start < until for since, until in spans) > 1:
+                    yield tim_id, scenario
+                    break
 
 
 def _foreseen(store: ObjectStore, reading: Reading) -> DatasetImport:

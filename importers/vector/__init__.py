@@ -88,7 +88,7 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         batches, fields, prints = _opened(probe, path, layer, settings, mapping)
     except OSError as error:
         raise SourceError("vector.unreadable", file=probe.key, reason=error.strerror or str(error)) from None
-    rule = rule_of(layer, fields, mapping, str(settings.get("key") or ""))
+    rule = rule_of(layer, fields, mapping, str(settings.get("key") or ""), context.classes)
     own = str(settings.get("layer") or rule.layer or context.layer)
     reader = Reader(probe.key, own, rule, context, solids=probe.options.get("geometry") == "multipatch")
     for batch in batches:
@@ -97,9 +97,8 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         missing = probe.count - reader.records
         yield Rejected(probe.key, "vector.records-missing", {"file": probe.key, "count": missing, "of": probe.count})
     if reader.box is not None:
-        yield context.source(
-            probe, prints, reader.box, reader.count, layers=sorted(reader.layers), rule=dict(rule.recognised)
-        )
+        repairs = {"repairs": sorted(reader.repairs)} if reader.repairs else {}
+        yield context.source(probe, prints, reader.box, reader.count, layers=sorted(reader.layers), rule=dict(rule.recognised), **repairs)  # fmt: skip
 
 
 def open(ref: SourceRef) -> NoReturn:  # noqa: A001

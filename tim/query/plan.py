@@ -18,7 +18,7 @@ Blobs = Callable[[Iterable[str]], Mapping[str, bytes]]
 """Reads geometry by content."""
 OnTime = Callable[[], None]
 """Called now and then; raises when it takes too long."""
-MOST_CANDIDATES = 4096
+MOST_CANDIDATES = 1024
 """Objects that are looked at again at a time."""
 
 

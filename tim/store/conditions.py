@@ -273,8 +273,11 @@ class Compiler(ABC):
         joined = _joined("OR" if operator == "t_disjoint" else "AND", parts)
         guards = [
             Sql(f"({start.text} <= {end.text})", (*start.parameters, *end.parameters))
-            for start, end in ((a, b), (c, d))
+            for side, start, end in ((left, a, b), (right, c, d))
+            if isinstance(side, Interval)
         ]
+        if not guards:
+            return joined
         guard = _joined("AND", guards)
         return Sql(f"CASE WHEN {guard.text} THEN {joined.text} END", (*guard.parameters, *joined.parameters))
 

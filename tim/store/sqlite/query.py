@@ -28,10 +28,14 @@ from tim.store.sql import (
     version,
     wanted_by,
 )
-from tim.store.sqlite.where import compiled, driven_by_version, meets
+from tim.store.sqlite.where import compiled, driver, meets
 
 T = TypeVar("T")
 _OUTLINE = 50_000
+_BY_OBJECT = "object o CROSS JOIN version v ON v.object = o.id"
+_BY_VERSION = "version v CROSS JOIN object o ON o.id = v.object"
+_NEAR = 20_000
+"""Objects that are looked at in the order of their ids: a fifth of a second."""
 
 COLUMNS = """
   o.tim_id, v.n, d.slug, o.layer, o.source_key, k.path, v.name, v.attributes,
@@ -61,32 +65,60 @@ def page(
         _attribute(where, name, value)
     for name, text in wanted.properties.items():
         _property(where, name, text)
-    first = "object o CROSS JOIN version v ON v.object = o.id"
+    indexed = wanted.box is not None or wanted.code is not None
     if wanted.box is not None:
         _box(where, wanted.box)
-    if wanted.box is not None or wanted.code is not None:
-        first = "version v CROSS JOIN object o ON o.id = v.object"
+    exact, narrows = True, bool(wanted.class_id or wanted.attributes or wanted.properties or wanted.stage)
+    seen_at = valid if wanted.during is None else None
+    by_version = indexed
     if wanted.where is not None:
-        seen_at = valid if wanted.during is None else None
         condition = compiled(wanted.where, seen_at)
         where.add(condition.text, *condition.parameters)
-        if driven_by_version(wanted.where):
-            first = "version v CROSS JOIN object o ON o.id = v.object"
-        if not condition.exact:
-            with _one_state(db):
-                batches = _candidates(db, f"FROM {first} WHERE {where.sql}", where.parameters, limit + 1)
-                found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
-                newest = db.execute("SELECT coalesce(max(seq), 0) FROM changeset").fetchone()[0] if seq is None else seq
-            return Page(found[:limit], cursor(newest, valid, found[limit - 1].tim_id) if len(found) > limit else None)
+        found_by = driver(wanted.where)
+        exact, narrows, indexed = condition.exact, True, indexed or found_by is not None
+        by_version = by_version or found_by == "version"
+    with _one_state(db):
+        if exact:
+            if narrows and not indexed and (last := _horizon(db, wanted.dataset, after)) is not None:
+                near = Where()
+                near.add(f"{where.sql} AND o.tim_id <= ?", *where.parameters, last)
+                page = _found(db, near, _BY_OBJECT, wanted, seq, valid, limit)
+                if page.cursor is not None:
+                    return page
+                by_version = True
+            return _found(db, where, _BY_VERSION if by_version else _BY_OBJECT, wanted, seq, valid, limit)
+        assert wanted.where is not None
+        tables = _BY_VERSION if by_version else _BY_OBJECT
+        batches = _candidates(db, f"FROM {tables} WHERE {where.sql}", where.parameters, limit + 1)
+        found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
+        newest = db.execute("SELECT coalesce(max(seq), 0) FROM changeset").fetchone()[0] if seq is None else seq
+    return Page(found[:limit], cursor(newest, valid, found[limit - 1].tim_id) if len(found) > limit else None)
+
+
+def _found(
+    db: sqlite3.Connection, where: Where, tables: str, wanted: Filter, seq: int | None, valid: str, limit: int
+) -> Page:
+    """The page that SQL alone finds."""
     # Beside max(), SQLite takes the other columns from the row that has it: the version that is valid last.
     chosen, each = ("v.id", "") if wanted.during is None else ("v.id, max(v.valid_from)", "GROUP BY o.tim_id")
     rows = db.execute(
         f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset)"
-        f" FROM (SELECT {chosen} FROM {first} WHERE {where.sql} {each} ORDER BY o.tim_id LIMIT ?) hit"
+        f" FROM (SELECT {chosen} FROM {tables} WHERE {where.sql} {each} ORDER BY o.tim_id LIMIT ?) hit"
         f" CROSS JOIN version v ON v.id = hit.id CROSS JOIN object o ON o.id = v.object {JOINS} ORDER BY o.tim_id",
         [*where.parameters, limit + 1],
     ).fetchall()
     return page_of(rows, seq, valid, limit)
+
+
+def _horizon(db: sqlite3.Connection, dataset: str | None, after: UUID | None) -> bytes | None:
+    """The id up to which objects are looked at one by one, in order, before all versions are, as they lie: what is found often is found soon,
+    and what is found seldom without jumping about in the file. ``None`` where there are not so many."""
+    within, slugs = ("1", ()) if dataset is None else ("dataset = (SELECT id FROM dataset WHERE slug = ?)", (dataset,))
+    row: tuple[bytes] | None = db.execute(
+        f"SELECT tim_id FROM object WHERE {within} AND tim_id > ? ORDER BY tim_id LIMIT 1 OFFSET ?",
+        (*slugs, b"" if after is None else after.bytes, _NEAR),
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 @contextmanager

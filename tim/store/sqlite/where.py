@@ -37,20 +37,22 @@ def compiled(condition: Expression, valid: str | None) -> Sql:
     return SqliteCompiler(valid).condition(condition)
 
 
-def driven_by_version(condition: Expression) -> bool:
-    """Whether indexes find the versions of which a condition may hold, rather than their objects in order."""
+def driver(condition: Expression) -> str | None:
+    """Whether an index finds the ``object`` or else the ``version`` of which a condition may hold; ``None`` where no index helps."""
     parts = conjuncts(condition)
-    by_id = any(
+    if any(
         (isinstance(part, In) and part.value == Property("id"))
         or (isinstance(part, Compare) and part.operator == "=" and Property("id") in (part.left, part.right))
         for part in parts
-    )
-    return not by_id and any(
+    ):
+        return "object"
+    found = any(
         (isinstance(part, Spatial) and envelope(part) is not None)
         or (isinstance(part, Call) and part.name in ("hasCode", "relatedTo"))
         or (isinstance(part, Arrays) and part.operator == "a_contains" and part.left == Property("codes"))
         for part in parts
     )
+    return "version" if found else None
 
 
 class SqliteCompiler(Compiler):
