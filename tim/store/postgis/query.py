@@ -12,19 +12,19 @@ from tim.query.plan import MOST_CANDIDATES, Blobs, OnTime, checked_again
 from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
 from tim.store.canonical import dumps
 from tim.store.postgis.session import Session
+from tim.store.postgis.where import add_box, add_condition
 from tim.store.sql import (
+    INT64,
     Where,
     add_appearances,
     class_ids_of,
     cursor,
     in_force,
-    meets,
     number_of,
     of_dataset,
     origins_of,
     outline_of,
     page_of,
-    spans_of,
     version,
     wanted_by,
 )
@@ -45,6 +45,7 @@ JOINS = """
   JOIN class k ON k.id = v.class JOIN dataset d ON d.id = o.dataset
   JOIN changeset made ON made.seq = v.seq_from LEFT JOIN changeset ended ON ended.seq = v.seq_to
 """
+_NEWEST = "(SELECT coalesce(max(seq), 0) FROM changeset)"
 OBJECTS = "object o JOIN version v ON v.object = o.id"
 
 
@@ -60,13 +61,13 @@ def page(
     if after is not None:
         where.add("o.tim_id > ?", after)
     if wanted.box is not None:
-        _box(where, wanted.box)
+        add_box(where, wanted.box)
     for name, value in wanted.attributes.items():
         _attribute(where, name, value)
     for name, text in wanted.properties.items():
         _property(where, name, text)
-    if wanted.where is not None:
-        seen_at = valid if wanted.during is None else None
+    seen_at = valid if wanted.during is None else None
+    if wanted.where is not None and not add_condition(where, wanted.where, seen_at):
         newest = [0]
         batches = _candidates(db, f"FROM {OBJECTS} {JOINS} WHERE {where.sql}", where.parameters, limit + 1, newest)
         found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
@@ -76,11 +77,12 @@ def page(
         )
     distinct, last = ("", "") if wanted.during is None else ("DISTINCT ON (o.tim_id)", ", v.valid_from DESC")
     rows = db.execute(
-        f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset)"
+        f"SELECT {COLUMNS}, {_NEWEST}"
         f" FROM (SELECT {distinct} v.id FROM {OBJECTS} WHERE {where.sql} ORDER BY o.tim_id{last} LIMIT ?) hit"
         f" JOIN version v ON v.id = hit.id JOIN object o ON o.id = v.object {JOINS} ORDER BY o.tim_id",
         [*where.parameters, limit + 1],
     ).fetchall()
+    on_time()
     return page_of(rows, seq, valid, limit)
 
 
@@ -88,9 +90,8 @@ def _candidates(
     db: Session, found: str, parameters: Sequence[Any], size: int, newest: list[int]
 ) -> Iterator[list[ObjectVersion]]:
     """The versions a statement finds, by ``tim_id`` and the last valid first, in batches; notes the sequence number they are seen at."""
-    sql = (
-        f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset) {found} ORDER BY o.tim_id, v.valid_from DESC"
-    )
+    # With a limit, and only then, PostgreSQL makes the columns of rows as they are fetched, not before it sorts.
+    sql = f"SELECT {COLUMNS}, {_NEWEST} {found} ORDER BY o.tim_id, v.valid_from DESC LIMIT {INT64 - 1}"
     for batch in db.stream(sql, parameters, min(size, MOST_CANDIDATES)):
         newest.append(batch[0][-1])
         yield [version(row) for row in batch]
@@ -121,7 +122,7 @@ def outline(
     """The columns of a dataset's objects, in batches."""
     where = of_dataset(dataset, seq, valid, scenario, layer)
     if box is not None:
-        _box(where, box)
+        add_box(where, box)
     class_ids = class_ids_of(db)
     for batch in db.stream(
         "SELECT uuid_send(o.tim_id), v.id, v.class, v.digest, v.west, v.south, v.bottom, v.east, v.north, v.top"
@@ -231,21 +232,15 @@ def blobs(db: Session, hashes: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]
 
 
 def _among(ids: Sequence[UUID], seq: int | None, valid: str, scenario: str) -> Where:
+    """Some objects. For one the plan is made once: PostgreSQL thinks that one of a list deserves a plan of its own each time."""
     where = Where()
-    where.add("o.tim_id = ANY(?::uuid[]) AND v.scenario = ?", list(ids), scenario)
+    if len(ids) == 1:
+        where.add("o.tim_id = ?", ids[0])
+    else:
+        where.add("o.tim_id = ANY(?::uuid[])", list(ids))
+    where.add("v.scenario = ?", scenario)
     in_force(where, seq, valid)
     return where
-
-
-def _box(where: Where, box: Box3) -> None:
-    """Index candidates by float32, then the exact float64 test."""
-    west, south, bottom, east, north, top = map(float, box)
-    spans = spans_of(west, east)
-    asked = "ST_SetSRID(ST_MakeLine(ST_MakePoint(?, ?, ?), ST_MakePoint(?, ?, ?)), 4979)"
-    tests = [f"v.{column} &&& {asked}" for column in ("span", "span_beyond") for _ in spans]
-    corners = [value for low, high in spans for value in (low, south, bottom, high, north, top)]
-    where.add(f"({' OR '.join(tests)})", *corners, *corners)
-    meets(where, spans, south, bottom, north, top)
 
 
 def _attribute(where: Where, name: str, value: Any) -> None:

@@ -22,12 +22,11 @@ SCHEMA = "tim"
 _SCHEMES = ("postgresql", "postgres")
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _SETTINGS = {
-    "plan_cache_mode": "force_custom_plan",
     "jit": "off",
     "cursor_tuple_fraction": "1",
     "client_min_messages": "warning",
 }
-"""Questions differ too much for a plan that fits all, and most are too short to be compiled."""
+"""Most questions are too short to be compiled."""
 _READER = {"default_transaction_read_only": "on"}
 _WRITER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 """A batch asks for some thousand rows by their keys, of tables whose statistics are not made yet."""
