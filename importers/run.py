@@ -24,7 +24,9 @@ from tim.errors import SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, Dataset, Rejected, dataset_uid
 from tim.place import Box3, Frame
 from tim.place.resolve import PlaceOptions
+from tim.quality.checks import duplicates
 from tim.quality.findings import Finding, Findings
+from tim.quality.record import record_of
 from tim.quality.records import problems, where
 from tim.sources import SourceRef
 from tim.store import Applied, Changeset, DropSource, ObjectStore, Operation, PutSource, Retire
@@ -302,9 +304,12 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
     replaced = _replaced(store, reading, old)
     told_anew = list(_told_anew(store, reading)) if old else []
     before = store.seq
-    quality = Findings()
+    quality, said = Findings(), record_of(old) if old else None
+    extent = said.extent if said else None
+    coded = False
 
     def operations() -> Iterator[Operation]:
+        nonlocal coded
         for key in sorted(reading.sources):
             yield PutSource(reading.sources[key])
         for key in replaced:
@@ -315,7 +320,8 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
             if isinstance(item, Blob):
                 store.put_blob(item.data)
             else:
-                for check, problem in problems(item.object, reading.classes):
+                coded |= bool(item.object.codes)
+                for check, problem in problems(item.object, reading.classes, extent):
                     quality.add(check, problem, where(item.object), id_of(item.object, reading.uid))
                 yield item
         if retire is not None:
@@ -327,6 +333,9 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
         applied = Applied(before, "", 0, 0, 0, 0, ())
     else:
         applied = store.apply(Changeset(dataset.slug, operations(), reason="import", make=None if old else dataset))
+    if coded and applied.seq != before:
+        for name, tim_id, problem in duplicates(store, dataset.slug):
+            quality.add("duplicates", problem, name, tim_id)
     known = [one for one in reading.deliveries if one.known]
     total = reading.taken + sum(one.objects for one in known)
     return DatasetImport(

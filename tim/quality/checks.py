@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -19,7 +18,7 @@ from tim.geometry import F64
 from tim.model import Dataset, Representation, Stage
 from tim.place import Box3
 from tim.quality import geometry, records
-from tim.quality.findings import CHECKS, Finding, Findings
+from tim.quality.findings import CHECKS, Finding, Findings, Problem
 from tim.quality.record import DatasetRecord, record_of
 from tim.shape import FORMAT
 from tim.store import Filter, ObjectStore, ObjectVersion
@@ -105,6 +104,13 @@ def check(
     return Report(one.slug, one.title, seq, count, made, run.findings.all(), run.record)
 
 
+def duplicates(store: ObjectStore, dataset: str) -> Iterator[tuple[str, UUID, Problem]]:
+    """Codes that several current objects of a dataset claim: the code, the first of the objects, and the problem."""
+    for code, ids in store.duplicate_codes(dataset):
+        said = {"value": code.value, "scheme": code.scheme, "edition": code.edition, "count": len(ids)}
+        yield code.value, ids[0], ("quality.duplicate-code", {**said, "objects": ", ".join(map(str, ids[:10]))})
+
+
 @dataclass(slots=True)
 class _Heights:
     """Of the objects of one class."""
@@ -132,7 +138,7 @@ class _Run:
     def look(self, items: Sequence[ObjectVersion]) -> None:
         """One page."""
         for item in items:
-            for name, (code, fields) in records.problems(item.object, self.registry):
+            for name, (code, fields) in records.problems(item.object, self.registry, self.extent):
                 self.note(name, item, code, **fields)
             if item.object.box is not None:
                 self.place(item, item.object.box)
@@ -146,19 +152,14 @@ class _Run:
     def finish(self) -> None:
         """What can only be told at the end."""
         if "duplicates" in self.checks:
-            for code, ids in self.store.duplicate_codes(self.dataset):
-                said = {"value": code.value, "scheme": code.scheme, "edition": code.edition, "count": len(ids)}
-                self.findings.add(
-                    "duplicates", ("quality.duplicate-code", {**said, "objects": ", ".join(map(str, ids[:10]))}), code.value, ids[0]
-                )  # fmt: skip
+            for where, tim_id, problem in duplicates(self.store, self.dataset):
+                self.findings.add("duplicates", problem, where, tim_id)
         if "heights" in self.checks:
             for class_id in sorted(self.heights):
                 self.outliers(class_id, self.heights[class_id])
 
     def place(self, item: ObjectVersion, box: Box3) -> None:
-        """Where it is and how high."""
-        if self.extent is not None and not _within(box, self.extent):
-            self.note("extent", item, "quality.outside", box=", ".join(f"{v:.6g}" for v in box))
+        """How high it is and where it stands."""
         if "heights" in self.checks:
             one = self.heights.setdefault(item.object.class_id, _Heights())
             one.ids += item.tim_id.bytes
@@ -253,11 +254,3 @@ def _outlying(values: F64, least: float) -> NDArray[np.bool_]:
     off = np.abs(values - np.median(values)) if len(values) >= _FEWEST else np.zeros(len(values))
     far: NDArray[np.bool_] = off > _FAR * max(_SIGMA * float(np.median(off)) if len(off) else 0.0, least)
     return far
-
-
-def _within(box: Box3, extent: Box3) -> bool:
-    """Whether a box is in an extent, also across the antimeridian."""
-    west, south, bottom, east, north, top = extent
-    width, start = (east - west) % 360 or 360.0, (box[0] - west) % 360
-    along = start + (box[3] - box[0]) % 360 <= width + 1e-9 or math.isclose(width, 360)
-    return along and south <= box[1] and box[4] <= north and bottom <= box[2] and box[5] <= top

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -11,14 +12,15 @@ from typing import Any
 from tim import codes
 from tim.classes import Attribute, Registry
 from tim.model import ObjectRecord
+from tim.place import Box3
 from tim.quality.findings import Problem
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def problems(record: ObjectRecord, registry: Registry) -> Iterator[tuple[str, Problem]]:
-    """The check and the problem of whatever is not right with a record."""
+def problems(record: ObjectRecord, registry: Registry, extent: Box3 | None = None) -> Iterator[tuple[str, Problem]]:
+    """The check and the problem of whatever is not right with a record. ``extent``: where its dataset says it is."""
     found = registry.nearest(record.class_id)
     if found is None or found.id != record.class_id:
         yield "classes", ("quality.unknown-class", {"class": record.class_id})
@@ -29,6 +31,8 @@ def problems(record: ObjectRecord, registry: Registry) -> Iterator[tuple[str, Pr
     for code in record.codes:
         if (error := codes.check(code, registry)) is not None:
             yield "codes", (error.code, error.fields)
+    if extent is not None and record.box is not None and not _within(record.box, extent):
+        yield "extent", ("quality.outside", {"box": ", ".join(f"{v:.6g}" for v in record.box)})
     yield from (("validity", problem) for problem in _overlaps(record))
 
 
@@ -61,6 +65,14 @@ def _overlaps(record: ObjectRecord) -> Iterator[Problem]:
         these.sort()
         if any(after[0] < before[1] for before, after in pairwise(these)):
             yield "quality.relation-overlaps", {"kind": kind, "target": target}
+
+
+def _within(box: Box3, extent: Box3) -> bool:
+    """Whether a box is in an extent, also across the antimeridian."""
+    west, south, bottom, east, north, top = extent
+    width, start = (east - west) % 360 or 360.0, (box[0] - west) % 360
+    along = start + (box[3] - box[0]) % 360 <= width + 1e-9 or math.isclose(width, 360)
+    return along and south <= box[1] and box[4] <= north and bottom <= box[2] and box[5] <= top
 
 
 def _instant(value: Any, pattern: re.Pattern[str]) -> bool:

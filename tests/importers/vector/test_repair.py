@@ -12,6 +12,7 @@ from importers.page import to_html
 from importers.plan import Options, make_plan
 from importers.run import ImportReport, run_import
 from tim.place.resolve import PlaceOptions
+from tim.quality import DatasetRecord, put_record
 from tim.store import Filter
 from tim.workspace import Workspace
 
@@ -128,6 +129,19 @@ def test_a_delivery_that_cannot_be_read_is_settled_when_it_can(workspace: Worksp
     take(workspace, write(empty, feature("b", 120.1)))
     assert open_records(workspace) == {}
     assert set(keys(workspace)) == {"a", "b"}
+
+
+def test_duplicates_and_what_is_outside_are_told_at_import(workspace: Workspace, tmp_path: Path):
+    unit = "340123002004GB00011F00010001"
+    houses = [feature("a", 120.0, unit=unit), feature("b", 120.1, unit=unit)]
+    report = take(workspace, write(tmp_path / "houses.geojsonl", *houses))
+    assert {f.code: f.count for f in report.datasets[0].quality} == {"quality.duplicate-code": 1}
+    with workspace.store() as store:
+        put_record(store, "town", DatasetRecord("Town", "Bureau", extent=(119.0, 29.0, -1e9, 121.0, 31.0, 1e9)))
+    report = take(workspace, write(tmp_path / "houses.geojsonl", *houses[:1], feature("c", 130.0)))
+    assert {f.code: f.examples[0].where for f in report.datasets[0].quality if f.check == "extent"} == {
+        "quality.outside": "houses#c"
+    }
 
 
 def test_records_are_checked_as_they_come(workspace: Workspace, tmp_path: Path):
