@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from server import objects, scenarios
+from server import objects, observations, scenarios
 from server.basemap import BaseMap, fetch
 from server.catalog import Catalog
 from server.docs import page as docs_page
@@ -140,6 +140,7 @@ def make_api(
     objects.register(api, catalog)
     if editor is not None:
         scenarios.register(api, catalog, editor)
+        observations.register(api, catalog, editor)
     _describe_tiles(api)
     _answer_errors(api)
     return api
