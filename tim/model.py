@@ -161,8 +161,10 @@ def new_id() -> UUID:
 
 
 def _uuid8(*parts: bytes) -> UUID:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "little") + part)
-    value = int.from_bytes(digest.digest())
-    return UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62)
+    text = b"".join([len(part).to_bytes(4, "little") + part for part in parts])
+    value = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest())
+    return UUID(int=value & _FREE | 0x8 << 76 | 0x2 << 62)
+
+
+_FREE = ~(0xF << 76) & ~(0x3 << 62)
+"""All bits of a UUID but those of its version and variant."""

@@ -6,18 +6,26 @@ import itertools
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import pyogrio
 import pytest
+import shapely
 
 from tests.system.command import environment, ok
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is not known on Windows")
 ROUNDS = 10 if os.environ.get("TIM_SOAK") else 3
 """Fresh starts for each number of workers; in each both imports and the tiling are killed twice before they may end."""
+OBJECTS = 100_000
+KILLS = 20 if os.environ.get("TIM_SOAK") else 4
+"""Of one import of so many objects."""
 
 
 def test_killed_and_resumed_gives_the_same_snapshot(tmp_path: Path, real_data: Path):
@@ -45,6 +53,51 @@ def test_killed_and_resumed_gives_the_same_snapshot(tmp_path: Path, real_data: P
         for dataset in undisturbed:
             ok("validate", dataset, "-w", workspace)
         shutil.rmtree(workspace)
+
+
+def test_killed_import_of_100_000_objects(tmp_path: Path):
+    """Each kill leaves the store as it was before or as it is after, and whole; the run that may end gives the history of an undisturbed one."""
+    delivery = tmp_path / "parcels.gpkg"
+    write_parcels(delivery, OBJECTS)
+    command = ("import", delivery, "--vertical", "ellipsoid", "--dataset", "parcels", "--key", "code", "--quiet")
+    undisturbed = tmp_path / "undisturbed"
+    ok("init", undisturbed)
+    started = time.monotonic()
+    ok(*command, "-w", undisturbed)
+    took = time.monotonic() - started
+    (wanted,) = ok("log", "-w", undisturbed, "--json").json["changesets"]
+    assert wanted["counts"]["created"] == OBJECTS
+    workspace = tmp_path / "killed"
+    ok("init", workspace)
+    dice = random.Random(20_26)
+    for _ in range(KILLS):
+        kill_after(dice.uniform(0.3, 0.95 * took), *command, "-w", workspace)
+        with closing(sqlite3.connect(workspace / "store.sqlite")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert db.execute("SELECT rtreecheck('box_index')").fetchone() == ("ok",)
+            assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+            objects, versions, blobs, changesets = (
+                db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("object", "version", "blob", "changeset")
+            )
+        assert (objects, versions, changesets) in ((0, 0, 0), (OBJECTS, OBJECTS, 1))
+        assert bool(blobs) == bool(objects)
+    ok(*command, "-w", workspace)
+    (log,) = ok("log", "-w", workspace, "--json").json["changesets"]
+    assert (log["hash"], log["counts"]) == (wanted["hash"], wanted["counts"])
+    assert not list(workspace.rglob("*.part"))
+
+
+def write_parcels(path: Path, count: int) -> None:
+    """A delivery of so many parcels in a square."""
+    numbers = np.arange(count)
+    x, y = 114.0 + numbers % 400 * 1e-3, 30.0 + numbers // 400 * 1e-3
+    parcels = shapely.box(x, y, x + 8e-4, y + 8e-4)
+    fields = {"code": [f"P{n:06}" for n in numbers], "用途": [("居住", "商业")[n % 2] for n in numbers]}
+    pyogrio.raw.write(
+        path, shapely.to_wkb(parcels), [np.array(v, object) for v in fields.values()], list(fields), layer="parcels",
+        geometry_type="Polygon", crs="EPSG:4490",
+    )  # fmt: skip
 
 
 def run(workspace: Path, imports: list[tuple[object, ...]], workers: int) -> tuple[dict[str, str], dict[str, float]]:

@@ -11,9 +11,8 @@ import json
 import math
 import re
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from tim.errors import StoreError, UsageError
@@ -34,12 +33,26 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL as JSON writes it; neither SQLite's JSON nor PostgreSQL's text can hold one."""
 _NOTHING = "[[],[],[]]"
 _BOX = struct.Struct("<6d")
+_SIZE = struct.Struct("<I")
+_PUT = struct.Struct("<I3sI16sI32s")
+"""How :class:`HistoryHash` is fed with what all puts have, each part after its size."""
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Canonical:
-    """An object record as a store keeps it."""
+def _encoder() -> Callable[[Any], str]:
+    """What :data:`_JSON` does, made once: it makes CPython's encoder anew for every value, which takes as long as the encoding itself."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _JSON.encode
+    encode = make(None, _JSON.default, json.encoder.encode_basestring, None, ":", ",", True, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+_encoded = _encoder()
+
+
+class Canonical(NamedTuple):
+    """An object record as a store keeps it. A plain tuple, as there are very many."""
 
     tim_id: UUID
     layer: str
@@ -69,11 +82,17 @@ def canonical(record: ObjectRecord, dataset: UUID) -> Canonical:
     where = record.source_key or str(record.tim_id or record.name)
     if not _CLASS.fullmatch(record.class_id):
         raise StoreError("store.class", object=where, value=record.class_id)
-    codes = tuple(Code(c.scheme, c.edition, c.value, *_texts(c.valid_from, c.valid_to, where)) for c in record.codes)
-    relations = tuple(
-        Relation(r.kind, r.target, *_texts(r.valid_from, r.valid_to, where), evidence=r.evidence)
-        for r in record.relations
-    )
+    codes: tuple[Code, ...] = ()
+    if record.codes:
+        codes = tuple(
+            Code(c.scheme, c.edition, c.value, *_texts(c.valid_from, c.valid_to, where)) for c in record.codes
+        )
+    relations: tuple[Relation, ...] = ()
+    if record.relations:
+        relations = tuple(
+            Relation(r.kind, r.target, *_texts(r.valid_from, r.valid_to, where), evidence=r.evidence)
+            for r in record.relations
+        )
     box = None if record.box is None else _box(record.box, where)
     valid_from, valid_to = validity(record.valid_from, record.valid_to, where)
     attributes = dumps(record.attributes, where)
@@ -150,8 +169,10 @@ def interval(during: tuple[str | None, str | None]) -> tuple[str, str]:
 
 def dumps(value: Any, where: str) -> str:
     """JSON in its one spelling: sorted keys, no spaces. Raises StoreError for what JSON cannot hold (NaN, other types)."""
+    if type(value) is not dict and isinstance(value, Mapping):
+        value = dict(value)
     try:
-        return _JSON.encode(dict(value) if isinstance(value, Mapping) else value)
+        return _encoded(value) if value else _JSON.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError("store.not-json", object=where, reason=str(error)) from None
 
@@ -172,7 +193,9 @@ class HistoryHash:
 
     def put(self, record: Canonical) -> None:
         """An object made or changed."""
-        self._feed(b"put", record.tim_id.bytes, record.digest, record.valid_from.encode(), record.valid_to.encode())
+        start, end = record.valid_from.encode(), record.valid_to.encode()
+        fixed = _PUT.pack(3, b"put", 16, record.tim_id.bytes, 32, record.digest)
+        self._digest.update(b"%b%b%b%b%b" % (fixed, _SIZE.pack(len(start)), start, _SIZE.pack(len(end)), end))
 
     def retire(self, tim_id: UUID, valid_to: str, scenario: str) -> None:
         """An object ended."""
@@ -191,7 +214,7 @@ class HistoryHash:
         return self._digest.hexdigest()
 
     def _feed(self, *parts: bytes) -> None:
-        self._digest.update(b"".join(len(part).to_bytes(4, "little") + part for part in parts))
+        self._digest.update(b"".join(_SIZE.pack(len(part)) + part for part in parts))
 
 
 def _texts(valid_from: str | None, valid_to: str | None, where: str) -> tuple[str | None, str | None]:

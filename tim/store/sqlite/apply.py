@@ -1,315 +1,45 @@
-"""Changing: one changeset, streamed in batches through one transaction.
-
-A batch reads the state of the objects it names, works on it in memory, and writes what came of it: five statements for a thousand
-operations instead of some thousands.
-"""
+"""Changing: how a batch is read from and written to SQLite."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from math import isqrt
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-from tim.errors import Conflict, StoreError
-from tim.model import Dataset, Relation
+from tim.model import Dataset
 from tim.place import Box3
-from tim.sources import SourceRef
-from tim.store import Applied, Changeset, DropSource, Operation, Put, PutSource, Retire, Touched
-from tim.store.canonical import EVER, GENESIS, NEVER, Canonical, HistoryHash, canonical, dumps, instant, source_digest
+from tim.store import Changeset
+from tim.store.working import Work
 
-TOUCHED = 100_000
-"""How many touched objects a changeset reports."""
-_BATCH = 1000
 _BOXES = 50_000
 _NODE = 32
 """About as many boxes as fill a node of the index."""
 
 
-class _Span(NamedTuple):
-    """A version in force: its row and its rectangle."""
+class SqliteWork(Work[sqlite3.Connection]):
+    """A changeset on its way into the file."""
 
-    row: int
-    n: int
-    seq_from: int
-    scenario: str
-    valid_from: str
-    valid_to: str
-    digest: bytes
-    box: Box3 | None
-    source: str
-    """Key; empty where none is named."""
+    BATCH = 1000
 
-
-@dataclass(slots=True)
-class _State:
-    """An object as it stands while the changeset goes on."""
-
-    row: int
-    dataset: int
-    key: tuple[str, str]
-    last: int
-    spans: list[_Span] = field(default_factory=list)
-
-
-def apply(db: sqlite3.Connection, changeset: Changeset, row: int, dataset: Dataset, time: str) -> Applied:
-    """Do a changeset inside the open transaction of ``db``. ``row`` is the dataset's row, ``time`` the moment to log."""
-    work = _Work(db, changeset, row, dataset)
-    operations = iter(changeset.operations)
-    while batch := list(islice(operations, _BATCH)):
-        work.batch(batch)
-    return work.finish(time)
-
-
-class _Work:
     def __init__(self, db: sqlite3.Connection, changeset: Changeset, row: int, dataset: Dataset) -> None:
-        self.db, self.changeset, self.row, self.dataset = db, changeset, row, dataset
-        last = db.execute("SELECT seq, hash FROM changeset ORDER BY seq DESC LIMIT 1").fetchone()
-        self.parent: int | None
-        self.parent_hash: str
-        self.parent, self.parent_hash = last or (None, GENESIS)
-        self.seq: int = (self.parent or 0) + 1
-        self.hash = HistoryHash(self.parent_hash, changeset.dataset)
-        self.next_object = _next(db, "object")
-        self.next_version = _next(db, "version")
-        self.classes: dict[str, int] = dict(db.execute("SELECT path, id FROM class"))
-        self.source_keys: dict[int | None, str] = dict(
-            db.execute("SELECT id, key FROM source WHERE dataset = ?", (row,))
-        )
-        self.source_rows: dict[str, int | None] = {"": None}
-        self.created = self.updated = self.retired = self.unchanged = self.sources = 0
-        self.touched: list[Touched] = []
+        """As for all stores; index rows wait longer than a batch."""
+        super().__init__(db, changeset, row, dataset)
         self.boxes: list[tuple[float, ...]] = []
         db.execute("PRAGMA defer_foreign_keys = 1")
-        self.clear()
 
-    def clear(self) -> None:
-        self.states: dict[UUID, _State] = {}
-        self.objects: list[tuple[Any, ...]] = []
-        self.versions: list[tuple[Any, ...]] = []
-        self.codes: list[tuple[Any, ...]] = []
-        self.relations: list[tuple[Any, ...]] = []
-        self.representations: list[tuple[Any, ...]] = []
-        self.closed: list[tuple[int, int]] = []
-        self.noted: list[tuple[int | None, int]] = []
-        self.copies: list[tuple[_Span, int, int, str, str]] = []
-
-    def batch(self, operations: Sequence[Operation]) -> None:
-        """Do some operations in their order."""
-        records = {i: canonical(o.object, self.dataset.uid) for i, o in enumerate(operations) if isinstance(o, Put)}
-        ids = {r.tim_id for r in records.values()} | {o.tim_id for o in operations if isinstance(o, Retire)}
-        self.clear()
-        self.load(ids)
-        for i, operation in enumerate(operations):
-            match operation:
-                case Put():
-                    self.put(
-                        records[i], operation.if_version, operation.source, derived=operation.object.tim_id is None
-                    )
-                case Retire():
-                    self.retire(operation)
-                case PutSource():
-                    self.put_source(operation.source)
-                case DropSource():
-                    self.drop_source(operation.key)
-        self.write()
-
-    def load(self, ids: set[UUID]) -> None:
-        """The objects and their versions in force."""
-        if not ids or self.next_object == 1:
-            return
-        rows = self.db.execute(
+    def load(self, ids: set[UUID]) -> Iterable[tuple[UUID, Sequence[Any]]]:
+        """One statement for a batch."""
+        for tim_id, *row in self.db.execute(
             "SELECT o.tim_id, o.id, o.dataset, o.layer, o.source_key, (SELECT max(n) FROM version WHERE object = o.id),"
             " v.id, v.n, v.seq_from, v.scenario, v.valid_from, v.valid_to, v.digest, v.source, v.west, v.south, v.bottom, v.east, v.north, v.top"
             " FROM object o LEFT JOIN version v ON v.object = o.id AND v.seq_to IS NULL"
             f" WHERE o.tim_id IN ({','.join('?' * len(ids))}) ORDER BY v.n",
             [i.bytes for i in ids],
-        )
-        for (
-            tim_id,
-            row,
-            dataset,
-            layer,
-            key,
-            last,
-            version,
-            n,
-            seq_from,
-            scenario,
-            start,
-            end,
-            digest,
-            source,
-            *box,
-        ) in rows:
-            state = self.states.setdefault(UUID(bytes=tim_id), _State(row, dataset, (layer, key), last))
-            if version is not None:
-                corners = None if box[0] is None else tuple(box)
-                state.spans.append(
-                    _Span(version, n, seq_from, scenario, start, end, digest, corners, self.source_keys.get(source, ""))
-                )
-
-    def put(self, record: Canonical, if_version: int | None, source: str, *, derived: bool) -> None:
-        """Make an object or a version, unless it says what is in force already."""
-        state = self.states.get(record.tim_id)
-        key = (record.layer, record.source_key)
-        if state is None:
-            state = self.states[record.tim_id] = _State(self.next_object, self.row, key, 0)
-            self.objects.append((self.next_object, record.tim_id.bytes, self.row, *key))
-            self.next_object += 1
-        elif state.dataset != self.row:
-            raise StoreError("store.other-dataset", tim_id=str(record.tim_id), dataset=self.dataset.slug)
-        elif state.key != key and (derived or record.source_key):
-            raise StoreError("store.other-key", tim_id=str(record.tim_id), key=record.source_key, known=state.key[1])
-        replaced = _overlapping(state, record.scenario, record.valid_from, record.valid_to)
-        _expect(record.tim_id, state, record.scenario, replaced, if_version)
-        stated = (record.digest, record.valid_from, record.valid_to)
-        for span in replaced:
-            if (span.digest, span.valid_from, span.valid_to) == stated:
-                if source and span.source != source:
-                    self.noted.append((self.source_row(source), span.row))
-                self.unchanged += 1
-                return
-        self.cut(record.tim_id, state, replaced, record.valid_from, record.valid_to)
-        self.insert(state, record, source or (replaced[-1].source if replaced else ""))
-        self.hash.put(record)
-        if replaced:
-            self.updated += 1
-        else:
-            self.created += 1
-        self.touch(record.tim_id, replaced[-1].box if replaced else None, record.box)
-
-    def retire(self, operation: Retire) -> None:
-        """End what is in force from a moment on, or altogether."""
-        state = self.states.get(operation.tim_id)
-        if state is None or state.dataset != self.row:
-            raise StoreError("store.no-object", tim_id=str(operation.tim_id), dataset=self.dataset.slug)
-        since = instant(operation.valid_to, EVER, str(operation.tim_id))
-        replaced = _overlapping(state, operation.scenario, since, NEVER)
-        _expect(operation.tim_id, state, operation.scenario, replaced, operation.if_version)
-        if not replaced:
-            self.unchanged += 1
-            return
-        self.cut(operation.tim_id, state, replaced, since, NEVER)
-        self.hash.retire(operation.tim_id, since, operation.scenario)
-        self.retired += 1
-        self.touch(operation.tim_id, replaced[-1].box, None)
-
-    def cut(self, tim_id: UUID, state: _State, replaced: Sequence[_Span], start: str, end: str) -> None:
-        """Take ``start`` to ``end`` out of the versions in force; what they say before and after goes on as versions of its own."""
-        for span in replaced:
-            if span.seq_from == self.seq:
-                raise StoreError("store.twice", tim_id=str(tim_id), key=state.key[1])
-            state.spans.remove(span)
-            self.closed.append((self.seq, span.row))
-            for left, right in ((span.valid_from, start), (end, span.valid_to)):
-                if left < right:
-                    state.last += 1
-                    self.copies.append((span, self.next_version, state.last, left, right))
-                    rest = span._replace(
-                        row=self.next_version, n=state.last, seq_from=self.seq, valid_from=left, valid_to=right
-                    )
-                    state.spans.append(rest)
-                    self.next_version += 1
-
-    def insert(self, state: _State, record: Canonical, source: str) -> None:
-        """Queue the rows of a new version."""
-        row, self.next_version = self.next_version, self.next_version + 1
-        state.last += 1
-        state.spans.append(
-            _Span(
-                row,
-                state.last,
-                self.seq,
-                record.scenario,
-                record.valid_from,
-                record.valid_to,
-                record.digest,
-                record.box,
-                source,
-            )
-        )
-        self.versions.append((
-            row, state.row, state.last, self.seq, record.valid_from, record.valid_to, record.stage, record.scenario,
-            self.class_row(record.class_id), record.name, record.attributes, *(record.box or (None,) * 6), record.digest, self.source_row(source),
-        ))  # fmt: skip
-        if record.box:
-            self.boxes += index_rows(row, record.box)
-        if record.codes:
-            self.codes += [
-                (row, i, c.scheme, c.edition, c.value, c.valid_from, c.valid_to) for i, c in enumerate(record.codes)
-            ]
-        if record.relations:
-            self.relations += [_relation(row, i, r) for i, r in enumerate(record.relations)]
-        for i, r in enumerate(record.representations):
-            self.representations.append(
-                (row, i, r.role, r.lod, r.format, r.content, dumps(r.properties, record.source_key))
-            )
-
-    def class_row(self, path: str) -> int:
-        """The row of a class, made where it is new."""
-        if path not in self.classes:
-            self.classes[path] = len(self.classes) + 1
-            self.db.execute("INSERT INTO class (id, path) VALUES (?, ?)", (self.classes[path], path))
-        return self.classes[path]
-
-    def put_source(self, source: SourceRef) -> None:
-        """Register a source. One that merely moved is the same source: its path is noted, history is not."""
-        digest, record = source_digest(source), dumps(source.record(), source.key)
-        known = self.source(source.key)
-        if known and known[2] == digest:
-            self.db.execute("UPDATE source SET record = ? WHERE id = ?", (record, known[0]))
-            self.unchanged += 1
-            return
-        self.close_source(source.key, known)
-        self.source_rows.pop(source.key, None)
-        self.db.execute(
-            "INSERT INTO source (dataset, key, seq_from, digest, record) VALUES (?, ?, ?, ?, ?)",
-            (self.row, source.key, self.seq, digest, record),
-        )
-        self.hash.source(source.key, digest)
-        self.sources += 1
-
-    def drop_source(self, key: str) -> None:
-        """End a source."""
-        known = self.source(key)
-        if known is None:
-            raise StoreError("store.no-source", key=key, dataset=self.dataset.slug)
-        self.close_source(key, known)
-        self.source_rows.pop(key, None)
-        self.hash.drop(key)
-        self.sources += 1
-
-    def source_row(self, key: str) -> int | None:
-        """The row of a source in force, for a version that is from it."""
-        if key not in self.source_rows:
-            known = self.source(key)
-            if known is None:
-                raise StoreError("store.no-source", key=key, dataset=self.dataset.slug)
-            self.source_rows[key] = known[0]
-        return self.source_rows[key]
-
-    def source(self, key: str) -> tuple[int, int, bytes] | None:
-        """Row, first sequence and digest of a source in force."""
-        found: tuple[int, int, bytes] | None = self.db.execute(
-            "SELECT id, seq_from, digest FROM source WHERE dataset = ? AND key = ? AND seq_to IS NULL", (self.row, key)
-        ).fetchone()
-        return found
-
-    def close_source(self, key: str, known: tuple[int, int, bytes] | None) -> None:
-        if known is None:
-            return
-        if known[1] == self.seq:
-            raise StoreError("store.source-twice", key=key, dataset=self.dataset.slug)
-        self.db.execute("UPDATE source SET seq_to = ? WHERE id = ?", (self.seq, known[0]))
-
-    def touch(self, tim_id: UUID, old: Box3 | None, new: Box3 | None) -> None:
-        if len(self.touched) < TOUCHED:
-            self.touched.append(Touched(tim_id, old, new))
+        ):
+            yield UUID(bytes=tim_id), row
 
     def write(self) -> None:
         """Write what the batch queued."""
@@ -325,49 +55,23 @@ class _Work:
             self.versions,
         )
         if len(self.boxes) >= _BOXES:
-            self.write_boxes()
+            self.settle()
         many("INSERT INTO code VALUES (?, ?, ?, ?, ?, ?, ?)", self.codes)
         many("INSERT INTO relation VALUES (?, ?, ?, ?, ?, ?, ?)", self.relations)
         many("INSERT INTO representation VALUES (?, ?, ?, ?, ?, ?, ?)", self.representations)
 
-    def copy(self, span: _Span, row: int, n: int, start: str, end: str) -> None:
-        """A version that says the same as ``span`` about a part of its time."""
-        self.db.execute(
-            "INSERT INTO version (id, object, n, seq_from, valid_from, valid_to, stage, scenario, class, name, attributes,"
-            " west, south, bottom, east, north, top, digest, source)"
-            " SELECT ?, object, ?, ?, ?, ?, stage, scenario, class, name, attributes, west, south, bottom, east, north, top, digest, source"
-            " FROM version WHERE id = ?",
-            (row, n, self.seq, start, end, span.row),
-        )
-        for table, columns in (
-            ("code", "scheme, edition, value, valid_from, valid_to"),
-            ("relation", "kind, target, valid_from, valid_to, evidence"),
-            ("representation", "role, lod, format, content, properties"),
-        ):
-            self.db.execute(
-                f"INSERT INTO {table} SELECT ?, i, {columns} FROM {table} WHERE version = ?", (row, span.row)
-            )
-        if span.box:
-            self.boxes += index_rows(row, span.box)
+    def raw(self, tim_id: UUID) -> bytes:
+        """16 bytes."""
+        return tim_id.bytes
 
-    def write_boxes(self) -> None:
+    def index(self, row: int, box: Box3) -> None:
+        """Queue rows of ``box_index``."""
+        self.boxes += index_rows(row, box)
+
+    def settle(self) -> None:
         """Write the index rows that are waiting, neighbours together: a tree grown so answers in two thirds of the time."""
         self.db.executemany("INSERT INTO box_index VALUES (?, ?, ?, ?, ?, ?, ?)", tiled(self.boxes))
         self.boxes.clear()
-
-    def finish(self, time: str) -> Applied:
-        """Log the changeset, unless it changed nothing."""
-        self.write_boxes()
-        counts = (self.created, self.updated, self.retired, self.sources)
-        if not any(counts):
-            return Applied(self.parent or 0, self.parent_hash, 0, 0, 0, self.unchanged, ())
-        digest = self.hash.hexdigest()
-        self.db.execute(
-            f"INSERT INTO changeset VALUES ({','.join('?' * 11)})",
-            (self.seq, self.parent, digest, self.row, self.changeset.author, self.changeset.reason, time, *counts),
-        )
-        total = self.created + self.updated + self.retired
-        return Applied(self.seq, digest, *counts[:3], self.unchanged, tuple(self.touched), len(self.touched) == total)
 
 
 def index_rows(row: int, box: Box3) -> Iterator[tuple[float, ...]]:
@@ -386,27 +90,3 @@ def tiled(rows: list[tuple[float, ...]]) -> Iterator[tuple[float, ...]]:
     slice_ = isqrt(len(rows) * _NODE) + 1
     for start in range(0, len(rows), slice_):
         yield from sorted(rows[start : start + slice_], key=itemgetter(3))
-
-
-def _overlapping(state: _State, scenario: str, start: str, end: str) -> list[_Span]:
-    return sorted(
-        (s for s in state.spans if s.scenario == scenario and s.valid_from < end and start < s.valid_to),
-        key=lambda s: s.valid_from,
-    )
-
-
-def _expect(tim_id: UUID, state: _State, scenario: str, replaced: Sequence[_Span], seen: int | None) -> None:
-    """Refuse a writer who would replace what he has not seen; version 0 stands for an object that is not there yet."""
-    if seen is None:
-        return
-    current = [s.n for s in state.spans if s.scenario == scenario]
-    if (seen not in current and not (seen == 0 and not current)) or any(s.n != seen for s in replaced):
-        raise Conflict("store.conflict", tim_id=str(tim_id), seen=seen, current=max(current, default=0))
-
-
-def _relation(row: int, i: int, relation: Relation) -> tuple[Any, ...]:
-    return row, i, relation.kind, relation.target.bytes, relation.valid_from, relation.valid_to, relation.evidence
-
-
-def _next(db: sqlite3.Connection, table: str) -> int:
-    return int(db.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])

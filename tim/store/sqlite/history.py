@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from tim.errors import UsageError
 from tim.model import Code
 from tim.place import Box3
-from tim.store import Change, Changed, Changes, Link, ObjectVersion, Touched
-from tim.store.sqlite.query import COLUMNS, JOINS, Where, in_force, marks, padded, version
-
-_INT64 = 1 << 63
+from tim.store import Changed, Changes, Link, Touched
+from tim.store.sql import INT64, Where, changes_of, in_force
+from tim.store.sqlite.query import COLUMNS, JOINS, marks, padded
 
 
 def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Changed:
@@ -33,7 +31,7 @@ def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Cha
         found = db.execute(newest, (row, seq, seq)).fetchone()
         return None if found is None or found[0] is None else found
 
-    touched = [Touched(UUID(bytes=tim_id), box(row, since), box(row, _INT64 - 1)) for row, tim_id in rows[:limit]]
+    touched = [Touched(UUID(bytes=tim_id), box(row, since), box(row, INT64 - 1)) for row, tim_id in rows[:limit]]
     return Changed(touched, len(rows) <= limit)
 
 
@@ -41,7 +39,7 @@ def changes(
     db: sqlite3.Connection, dataset: int, since: int, until: int, after: tuple[int, int] | None, limit: int
 ) -> Changes:
     """Objects by the last changeset up to ``until`` that touched them. ``after``: where the page before ended, sequence and object."""
-    start = after or (since, _INT64 - 1)
+    start = after or (since, INT64 - 1)
     hits = db.execute(
         "SELECT hit.seq, o.id, o.tim_id FROM (SELECT seq_from seq, object FROM version WHERE (seq_from, object) > (?, ?) AND seq_from <= ?"
         " UNION SELECT seq_to, object FROM version WHERE seq_to IS NOT NULL AND (seq_to, object) > (?, ?) AND seq_to <= ? ORDER BY 1, 2) hit"
@@ -49,54 +47,32 @@ def changes(
         " AND (w.seq_from > hit.seq AND w.seq_from <= ? OR w.seq_to > hit.seq AND w.seq_to <= ?)) ORDER BY hit.seq, hit.object LIMIT ?",
         (*start, until, *start, until, dataset, until, until, limit + 1),
     ).fetchall()
-    page = hits[:limit]
-    last: dict[int, int] = {row: seq for seq, row, _ in page}
-    lines: dict[int, dict[str, tuple[list[ObjectVersion], list[ObjectVersion]]]] = {row: {} for row in last}
-    for rows in (padded(list(last)[i : i + 500]) for i in range(0, len(last), 500)):
-        for row, at_start, at_end, *columns in db.execute(
-            "SELECT o.id, v.seq_from <= ? AND coalesce(v.seq_to > ?, 1), v.seq_from <= ? AND coalesce(v.seq_to > ?, 1),"
-            f" {COLUMNS} FROM object o CROSS JOIN version v ON v.object = o.id {JOINS}"
-            f" WHERE o.id IN ({marks(rows)}) AND v.seq_from <= ? AND coalesce(v.seq_to > ?, 1) ORDER BY v.valid_from, v.n",
-            (since, since, until, until, *rows, until, since),
-        ):
-            found = version(tuple(columns))
-            line = lines[row].setdefault(found.object.scenario, ([], []))
-            if at_start:
-                line[0].append(found)
-            if at_end:
-                line[1].append(found)
-    items = []
-    for row, known in lines.items():
-        for scenario, (before, then) in sorted(known.items()):
-            if [v.version for v in before] != [v.version for v in then]:
-                tim_id = (before or then)[0].tim_id
-                items.append(Change(tim_id, scenario, last[row], tuple(before), tuple(then)))
-    return Changes(items, f"{page[-1][0]}_{page[-1][1]}" if len(hits) > limit else None)
+    objects = [row for _, row, _ in hits[:limit]]
 
+    def versions() -> Iterator[tuple[Any, ...]]:
+        for rows in (padded(objects[i : i + 500]) for i in range(0, len(objects), 500)):
+            yield from db.execute(
+                "SELECT o.id, v.seq_from <= ? AND coalesce(v.seq_to > ?, 1), v.seq_from <= ? AND coalesce(v.seq_to > ?, 1),"
+                f" {COLUMNS} FROM object o CROSS JOIN version v ON v.object = o.id {JOINS}"
+                f" WHERE o.id IN ({marks(rows)}) AND v.seq_from <= ? AND coalesce(v.seq_to > ?, 1) ORDER BY v.valid_from, v.n",
+                (since, since, until, until, *rows, until, since),
+            )
 
-def read_cursor(text: str | None) -> tuple[int, int] | None:
-    """What :func:`changes` gave. Raises UsageError for anything else."""
-    if text is None:
-        return None
-    seq, mark, row = text.partition("_")
-    if not (mark and seq.isdecimal() and row.isdecimal() and len(text) < 40):
-        raise UsageError("store.cursor", cursor=text)
-    return min(int(seq), _INT64 - 1), min(int(row), _INT64 - 1)
+    return changes_of([(seq, row) for seq, row, _ in hits[:limit]], versions(), len(hits) > limit)
 
 
 def related(
-    db: sqlite3.Connection, ids: Sequence[bytes], kinds: Sequence[str], seq: int | None, valid: str, scenario: str, *, inverse: bool,
+    db: sqlite3.Connection, ids: Sequence[UUID], kinds: Sequence[str], seq: int | None, valid: str, scenario: str, *, inverse: bool,
 ) -> Iterator[Link]:  # fmt: skip
     """The relations of some hundred objects."""
-    every = padded(ids)
+    every = padded([i.bytes for i in ids])
     where = Where()
     where.add(f"{'r.target' if inverse else 'o.tim_id'} IN ({marks(every)})", *every)
     if kinds:
         where.add(f"r.kind IN ({marks(kinds)})", *kinds)
     where.add("v.scenario = ?", scenario)
     in_force(where, seq, valid)
-    where.add("(r.valid_from IS NULL OR rtrim(r.valid_from, 'Z') <= ?)", valid)
-    where.add("(r.valid_to IS NULL OR rtrim(r.valid_to, 'Z') > ?)", valid)
+    _valid(where, "r", valid)
     tables = (
         "relation r CROSS JOIN version v ON v.id = r.version CROSS JOIN object o ON o.id = v.object"
         if inverse
@@ -110,15 +86,13 @@ def related(
         yield Link(UUID(bytes=source), kind, UUID(bytes=target), *rest)
 
 
-def scenarios(db: sqlite3.Connection, dataset: int, valid: str) -> dict[str, int]:
-    """Scenarios with objects in force, by name."""
-    where = Where()
-    in_force(where, None, valid)
-    where.add("v.scenario != '' AND o.dataset = ?", dataset)
+def scenarios(db: sqlite3.Connection, dataset: int) -> dict[str, int]:
+    """Scenarios with objects, by name."""
     return dict(
         db.execute(
-            f"SELECT v.scenario, count(*) FROM version v CROSS JOIN object o ON o.id = v.object WHERE {where.sql} GROUP BY 1 ORDER BY 1",
-            where.parameters,
+            "SELECT v.scenario, count(DISTINCT o.id) FROM version v CROSS JOIN object o ON o.id = v.object"
+            " WHERE v.scenario != '' AND v.seq_to IS NULL AND o.dataset = ? GROUP BY 1 ORDER BY 1",
+            (dataset,),
         )
     )
 
@@ -127,6 +101,7 @@ def duplicate_codes(db: sqlite3.Connection, dataset: int, valid: str) -> Iterato
     """Codes of several objects on the common line."""
     where = Where()
     in_force(where, None, valid)
+    _valid(where, "c", valid)
     where.add("v.scenario = '' AND o.dataset = ?", dataset)
     rows: Iterator[tuple[Any, ...]] = db.execute(
         "SELECT c.scheme, c.edition, c.value, json_group_array(DISTINCT hex(o.tim_id)) FROM code c CROSS JOIN version v ON v.id = c.version"
@@ -136,3 +111,9 @@ def duplicate_codes(db: sqlite3.Connection, dataset: int, valid: str) -> Iterato
     )
     for scheme, edition, value, ids in rows:
         yield Code(scheme, edition, value), sorted(UUID(i) for i in json.loads(ids))
+
+
+def _valid(where: Where, row: str, valid: str) -> None:
+    """What is valid itself at a moment, a sort key; its ends are stored as texts."""
+    where.add(f"({row}.valid_from IS NULL OR rtrim({row}.valid_from, 'Z') <= ?)", valid)
+    where.add(f"({row}.valid_to IS NULL OR rtrim({row}.valid_to, 'Z') > ?)", valid)

@@ -1,24 +1,33 @@
-"""Looking: filters to SQL, rows to records."""
+"""Looking: filters to SQLite's SQL."""
 
 from __future__ import annotations
 
-import json
-import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-import numpy as np
-
-from tim.errors import UsageError
-from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Box3
 from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
-from tim.store.canonical import dumps, interval, moment
+from tim.store.canonical import dumps
+from tim.store.sql import (
+    INT64,
+    Where,
+    add_appearances,
+    class_ids_of,
+    in_force,
+    meets,
+    number_of,
+    of_dataset,
+    origins_of,
+    outline_of,
+    page_of,
+    spans_of,
+    version,
+    wanted_by,
+)
 
 T = TypeVar("T")
-_INT64 = 1 << 63
 _OUTLINE = 50_000
 
 COLUMNS = """
@@ -35,58 +44,14 @@ JOINS = """
 """
 
 
-class Where:
-    """Conditions with their parameters, joined by *and*."""
-
-    def __init__(self) -> None:
-        self.conditions: list[str] = []
-        self.parameters: list[Any] = []
-
-    def add(self, condition: str, *parameters: Any) -> None:
-        """One more condition."""
-        self.conditions.append(condition)
-        self.parameters += parameters
-
-    @property
-    def sql(self) -> str:
-        """All of them."""
-        return " AND ".join(self.conditions) or "1"
-
-
-def in_force(where: Where, seq: int | None, valid: str, until: str | None = None, *, row: str = "v") -> None:
-    """The versions that hold at a moment in both times, or at any from ``valid`` to ``until``, which are sort keys; ``seq`` ``None`` for now.
-    ``row``: what the statement calls them."""
-    if seq is None:
-        where.add(f"{row}.seq_to IS NULL")
-    else:
-        where.add(f"{row}.seq_from <= ? AND ({row}.seq_to IS NULL OR {row}.seq_to > ?)", seq, seq)
-    where.add(f"{row}.valid_from <= ? AND {row}.valid_to > ?", valid if until is None else until, valid)
+_VERSIONS = f"SELECT {COLUMNS} FROM object o CROSS JOIN version v ON v.object = o.id {JOINS}"
 
 
 def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int) -> Page:
     """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
-    where = Where()
-    in_force(where, seq, *((valid,) if wanted.during is None else interval(wanted.during)))
-    if wanted.upon and wanted.scenario:
-        _upon(where, wanted.scenario, seq, valid)
-    else:
-        where.add("v.scenario = ?", wanted.scenario)
+    where = wanted_by(db, wanted, seq, valid)
     if after is not None:
         where.add("o.tim_id > ?", after.bytes)
-    if wanted.dataset is not None:
-        row = db.execute("SELECT id FROM dataset WHERE slug = ?", (wanted.dataset,)).fetchone()
-        if row is None:
-            raise no_dataset(db, wanted.dataset)
-        where.add("o.dataset = ?", row[0])
-    if wanted.class_id is not None:
-        path = wanted.class_id
-        where.add(
-            "v.class IN (SELECT id FROM class WHERE path = ? OR (path > ? AND path < ?))", path, f"{path}.", f"{path}/"
-        )
-    if wanted.stage is not None:
-        where.add("v.stage = ?", wanted.stage.value)
-    if wanted.layer is not None:
-        where.add("o.layer = ?", wanted.layer)
     for name, value in wanted.attributes.items():
         _attribute(where, name, value)
     for name, text in wanted.properties.items():
@@ -94,9 +59,7 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
     first = "object o CROSS JOIN version v ON v.object = o.id"
     if wanted.box is not None:
         _box(where, wanted.box)
-        first = "version v CROSS JOIN object o ON o.id = v.object"
-    if wanted.code is not None:
-        _code(where, wanted.code)
+    if wanted.box is not None or wanted.code is not None:
         first = "version v CROSS JOIN object o ON o.id = v.object"
     # Beside max(), SQLite takes the other columns from the row that has it: the version that is valid last.
     chosen, each = ("v.id", "") if wanted.during is None else ("v.id, max(v.valid_from)", "GROUP BY o.tim_id")
@@ -106,37 +69,50 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
         f" CROSS JOIN version v ON v.id = hit.id CROSS JOIN object o ON o.id = v.object {JOINS} ORDER BY o.tim_id",
         [*where.parameters, limit + 1],
     ).fetchall()
-    items = [version(row) for row in rows[:limit]]
-    if len(rows) <= limit:
-        return Page(items, None)
-    return Page(items, cursor(rows[0][-1] if seq is None else seq, valid, items[-1].tim_id))
+    return page_of(rows, seq, valid, limit)
+
+
+def history(db: sqlite3.Connection, tim_id: UUID) -> list[ObjectVersion]:
+    """All versions of an object."""
+    return [version(row) for row in db.execute(f"{_VERSIONS} WHERE o.tim_id = ? ORDER BY v.n", (tim_id.bytes,))]
+
+
+def read(
+    db: sqlite3.Connection, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str
+) -> list[ObjectVersion]:
+    """Some hundred objects."""
+    every = padded([i.bytes for i in ids])
+    where = Where()
+    where.add(f"o.tim_id IN ({marks(every)}) AND v.scenario = ?", *every, scenario)
+    in_force(where, seq, valid)
+    return [version(row) for row in db.execute(f"{_VERSIONS} WHERE {where.sql}", where.parameters)]
+
+
+def versions(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, ObjectVersion]:
+    """Versions by their rows."""
+    found = db.execute(
+        f"SELECT {COLUMNS}, v.id FROM version v CROSS JOIN object o ON o.id = v.object {JOINS} WHERE v.id IN ({marks(rows)})",
+        rows,
+    )
+    return {row[-1]: version(row) for row in found}
 
 
 def outline(
     db: sqlite3.Connection, dataset: int, seq: int | None, valid: str, scenario: str, box: Box3 | None, layer: str | None,
 ) -> Iterator[Outline]:  # fmt: skip
     """The columns of a dataset's objects, in batches."""
-    where = Where()
-    in_force(where, seq, valid)
-    where.add("v.scenario = ? AND o.dataset = ?", scenario, dataset)
+    where = of_dataset(dataset, seq, valid, scenario, layer)
     first = "object o CROSS JOIN version v ON v.object = o.id"
     if box is not None:
         _box(where, box)
         first = "version v CROSS JOIN object o ON o.id = v.object"
-    if layer is not None:
-        where.add("o.layer = ?", layer)
-    names = dict(db.execute("SELECT id, path FROM class"))
-    class_ids = [names.get(i, "") for i in range(max(names, default=0) + 1)]
+    class_ids = class_ids_of(db)
     rows = db.execute(
         f"SELECT o.tim_id, v.id, v.class, v.digest, v.west, v.south, v.bottom, v.east, v.north, v.top FROM {first} WHERE {where.sql}",
         where.parameters,
     )
     while batch := rows.fetchmany(_OUTLINE):
-        ids, versions, classes, digests, *corners = zip(*batch, strict=True)
-        yield Outline(
-            np.frombuffer(b"".join(ids), "V16"), np.array(corners, np.float64).T.copy(), np.array(classes, np.int32), class_ids,
-            np.frombuffer(b"".join(digests), "V32"), np.array(versions, np.int64),
-        )  # fmt: skip
+        yield outline_of(batch, class_ids)
 
 
 def standing(
@@ -152,8 +128,8 @@ def standing(
         f" FROM object o CROSS JOIN version v ON v.object = o.id WHERE {where.sql}",
         where.parameters,
     )
-    for tim_id, version, west, *box in rows:
-        yield tim_id, Standing(version, None if west is None else (west, *box))
+    for tim_id, row, west, *box in rows:
+        yield tim_id, Standing(row, None if west is None else (west, *box))
 
 
 def appearances(db: sqlite3.Connection, versions: Sequence[int], found: dict[int, Appearance]) -> None:
@@ -165,13 +141,7 @@ def appearances(db: sqlite3.Connection, versions: Sequence[int], found: dict[int
         f" LEFT JOIN representation r ON r.version = v.id WHERE v.id IN ({marks(every)})",
         every,
     )
-    for row, tim_id, path, name, attributes, role, lod, form, content, properties in rows:
-        stated = {} if properties == "{}" else json.loads(properties or "{}")
-        shown = () if role is None else (Representation(role, lod, form, content, stated),)
-        known = found.get(row)
-        found[row] = Appearance(
-            tim_id, path, name, attributes, shown if known is None else (*known.representations, *shown)
-        )
+    add_appearances(rows, found)
 
 
 def padded(values: Sequence[T]) -> list[T]:
@@ -186,27 +156,19 @@ def marks(values: Sequence[Any]) -> str:
 
 def attribute_kinds(
     db: sqlite3.Connection, dataset: int, names: Sequence[str] | None, seq: int | None, valid: str, scenario: str
-) -> dict[str, set[str]]:
-    """The JSON types of some attributes, or of all."""
-    where = Where()
-    in_force(where, seq, valid)
-    where.add("v.scenario = ? AND o.dataset = ?", scenario, dataset)
-    rows = db.execute(
+) -> Iterable[tuple[str, str]]:
+    """Names and JSON types of some attributes, or of all."""
+    where = of_dataset(dataset, seq, valid, scenario)
+    return db.execute(
         "SELECT DISTINCT a.key, a.type FROM object o CROSS JOIN version v ON v.object = o.id CROSS JOIN json_each(v.attributes) a"
         f" WHERE {where.sql}" + ("" if names is None else f" AND a.key IN ({marks(names)})"),
         [*where.parameters, *(names or ())],
     )
-    kinds: dict[str, set[str]] = {}
-    for name, kind in rows:
-        kinds.setdefault(name, set()).add(kind)
-    return kinds
 
 
 def class_counts(db: sqlite3.Connection, dataset: int, seq: int | None, valid: str, scenario: str) -> dict[str, int]:
     """Objects by class, ordered by class id."""
-    where = Where()
-    in_force(where, seq, valid)
-    where.add("v.scenario = ? AND o.dataset = ?", scenario, dataset)
+    where = of_dataset(dataset, seq, valid, scenario)
     return dict(
         db.execute(
             "SELECT k.path, n FROM (SELECT v.class, count(*) n FROM object o CROSS JOIN version v ON v.object = o.id"
@@ -216,36 +178,33 @@ def class_counts(db: sqlite3.Connection, dataset: int, seq: int | None, valid: s
     )
 
 
+def count(db: sqlite3.Connection, dataset: int | None, valid: str) -> int:
+    """Objects on the common line."""
+    where, tables = Where(), "version v"
+    where.add("v.scenario = ''")
+    in_force(where, None, valid)
+    if dataset is not None:
+        tables = "version v CROSS JOIN object o ON o.id = v.object"
+        where.add("o.dataset = ?", dataset)
+    return int(db.execute(f"SELECT count(*) FROM {tables} WHERE {where.sql}", where.parameters).fetchone()[0])
+
+
 def origins(db: sqlite3.Connection, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
     """Where a layer's objects are from, in batches."""
-    where = Where()
-    in_force(where, None, valid)
-    where.add("v.scenario = ? AND o.dataset = ? AND o.layer = ?", scenario, dataset, layer)
-    keys: dict[str, int] = {}
-    number: dict[int | None, int] = {None: -1}
-    for row, key in db.execute("SELECT id, key FROM source WHERE dataset = ? ORDER BY id", (dataset,)):
-        number[row] = keys.setdefault(key, len(keys))
+    where = of_dataset(dataset, None, valid, scenario, layer)
     rows = db.execute(
         f"SELECT o.tim_id, v.source FROM object o CROSS JOIN version v ON v.object = o.id WHERE {where.sql}",
         where.parameters,
     )
-    while batch := rows.fetchmany(_OUTLINE):
-        ids, sources = zip(*batch, strict=True)
-        yield Origins(
-            np.frombuffer(b"".join(ids), "V16"), np.array([number[source] for source in sources], np.int32), list(keys)
-        )
+    return origins_of(db, dataset, iter(lambda: rows.fetchmany(_OUTLINE), []))
 
 
-def search(db: sqlite3.Connection, text: str, datasets: Sequence[int], valid: str, limit: int) -> list[int]:
+def search(db: sqlite3.Connection, text: str, datasets: Sequence[int], valid: str, limit: int) -> Iterator[int]:
     """Rows of versions in force by code, by the beginning of their name, by a part of it."""
-    if not text or not datasets:
-        return []
-    within = (
-        f"v.seq_to IS NULL AND v.valid_from <= ? AND v.valid_to > ? AND o.dataset IN ({','.join('?' * len(datasets))})"
-    )
+    within = f"v.seq_to IS NULL AND v.valid_from <= ? AND v.valid_to > ? AND o.dataset IN ({marks(datasets)})"
     like = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    ways = (
-        ("SELECT v.id FROM code c CROSS JOIN version v ON v.id = c.version CROSS JOIN object o ON o.id = v.object WHERE c.value = ?", text),
+    ways: tuple[tuple[str, tuple[str, ...]], ...] = (
+        ("SELECT v.id FROM code c CROSS JOIN version v ON v.id = c.version CROSS JOIN object o ON o.id = v.object WHERE c.value = ?", (text,)),
         (
             "SELECT v.id FROM version v CROSS JOIN object o ON o.id = v.object"
             " WHERE v.name != '' AND v.name >= ? COLLATE NOCASE AND v.name < ? || char(1114111) COLLATE NOCASE",
@@ -253,94 +212,30 @@ def search(db: sqlite3.Connection, text: str, datasets: Sequence[int], valid: st
         ),
         (
             "SELECT v.id FROM version v CROSS JOIN object o ON o.id = v.object WHERE v.name != '' AND v.name LIKE ? ESCAPE '\\'",
-            f"%{like}%",
+            (f"%{like}%",),
         ),
     )  # fmt: skip
-    found: dict[int, None] = {}
-    for sql, value in ways:
-        values = value if isinstance(value, tuple) else (value,)
-        rows = db.execute(f"{sql} AND {within} LIMIT ?", (*values, valid, valid, *datasets, limit))
-        found.update((row, None) for (row,) in rows)
-        if len(found) >= limit:
-            break
-    return list(found)[:limit]
+    for sql, values in ways:
+        for (row,) in db.execute(f"{sql} AND {within} LIMIT ?", (*values, valid, valid, *datasets, limit)):
+            yield row
 
 
-def cursor(seq: int, valid: str, last: UUID) -> str:
-    """Where a page ended and what moment it showed."""
-    return f"{seq}_{valid}_{last.hex}"
-
-
-def read_cursor(text: str) -> tuple[int, str, UUID]:
-    """What :func:`cursor` wrote. Raises UsageError for anything else."""
-    try:
-        seq, valid, last = text.split("_")
-        if len(last) != 32:
-            raise ValueError(last)
-        return min(int(seq), _INT64 - 1), valid, UUID(last)
-    except ValueError:
-        raise UsageError("store.cursor", cursor=text) from None
-
-
-def version(row: tuple[Any, ...]) -> ObjectVersion:
-    """A row of :data:`COLUMNS`."""
-    (raw_id, n, slug, layer, key, path, name, attributes, west, south, bottom, east, north, top, stage, scenario, start, end,
-     codes, relations, representations, seq, made, ended, source) = row[:25]  # fmt: skip
-    tim_id = UUID(bytes=raw_id)
-    record = ObjectRecord(
-        source_key=key, class_id=path, name=name, layer=layer, attributes=json.loads(attributes),
-        box=None if west is None else (west, south, bottom, east, north, top),
-        stage=Stage(stage), scenario=scenario, valid_from=moment(start), valid_to=moment(end),
-        codes=() if codes == "[]" else tuple(Code(*c) for c in json.loads(codes)),
-        relations=() if relations == "[]" else tuple(
-            Relation(kind, UUID(target), since, until, evidence) for kind, target, since, until, evidence in json.loads(relations)
-        ),
-        representations=() if representations == "[]" else tuple(Representation(*r) for r in json.loads(representations)),
-        tim_id=tim_id,
-    )  # fmt: skip
-    return ObjectVersion(tim_id, n, slug, record, seq, made, ended, source or "")
-
-
-def no_dataset(db: sqlite3.Connection, slug: str) -> UsageError:
-    """The refusal that names the datasets there are."""
-    known = ", ".join(row[0] for row in db.execute("SELECT slug FROM dataset ORDER BY slug LIMIT 20"))
-    return UsageError("store.no-dataset", dataset=slug, known=known or "-")
-
-
-def _upon(where: Where, scenario: str, seq: int | None, valid: str) -> None:
-    """What a scenario says, and what the common line says of objects that the scenario says nothing of."""
-    own = Where()
-    own.add("w.object = v.object AND w.scenario = ?", scenario)
-    in_force(own, seq, valid, row="w")
-    where.add(
-        f"((v.scenario = ? AND v.stage != '{Stage.RETIRED}') OR (v.scenario = '' AND NOT EXISTS (SELECT 1 FROM version w WHERE {own.sql})))",
-        scenario,
-        *own.parameters,
-    )
+def blobs(db: sqlite3.Connection, hashes: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    """Bytes by their content."""
+    every = padded(hashes)
+    return db.execute(f"SELECT hash, data FROM blob WHERE hash IN ({marks(every)})", every)
 
 
 def _box(where: Where, box: Box3) -> None:
     """Index candidates by float32, then the exact float64 test."""
     west, south, bottom, east, north, top = map(float, box)
-    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    spans = spans_of(west, east)
     search = "SELECT id >> 1 FROM box_index WHERE west <= ? AND east >= ? AND south <= ? AND north >= ? AND bottom <= ? AND top >= ?"
     candidates: list[float] = []
     for low, high in spans:
         candidates += [high, low, north, south, top, bottom]
     where.add(f"v.id IN ({' UNION ALL '.join([search] * len(spans))})", *candidates)
-    where.add("v.south <= ? AND v.north >= ? AND v.bottom <= ? AND v.top >= ?", north, south, top, bottom)
-    meets = "CASE WHEN v.west <= v.east THEN v.west <= ? AND v.east >= ? ELSE v.west <= ? OR v.east >= ? END"
-    where.add(
-        f"({' OR '.join([meets] * len(spans))})", *(value for low, high in spans for value in (high, low, high, low))
-    )
-
-
-def _code(where: Where, code: Code) -> None:
-    edition = " AND edition = ?" if code.edition else ""
-    where.add(
-        f"v.id IN (SELECT version FROM code WHERE value = ? AND scheme = ?{edition})",
-        code.value, code.scheme, *([code.edition] if code.edition else []),
-    )  # fmt: skip
+    meets(where, spans, south, bottom, north, top)
 
 
 def _attribute(where: Where, name: str, value: Any) -> None:
@@ -352,7 +247,7 @@ def _attribute(where: Where, name: str, value: Any) -> None:
         case bool():
             test, parameters = "type = ?", ["true" if value else "false"]
         case int() | float():
-            exact = value if isinstance(value, float) or -_INT64 <= value < _INT64 else float(value)
+            exact = value if isinstance(value, float) or -INT64 <= value < INT64 else float(value)
             test, parameters = "type IN ('integer', 'real') AND value = ?", [exact]
         case str():
             test, parameters = "type = 'text' AND value = ?", [value]
@@ -368,10 +263,7 @@ def _property(where: Where, name: str, text: str) -> None:
     parameters: list[Any] = [text]
     if text in ("true", "false"):
         test, parameters = f"{test} OR type = ?", [text, text]
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if math.isfinite(number):
+    number = number_of(text)
+    if number is not None:
         test, parameters = f"{test} OR type IN ('integer', 'real') AND value = ?", [text, number]
     where.add(f"EXISTS (SELECT 1 FROM json_each(v.attributes) WHERE key = ? AND ({test}))", name, *parameters)

@@ -1,0 +1,275 @@
+"""What the SQL of our stores has in common: statements with ``?`` for values, conditions, and rows that become records.
+
+Tables have the same names and columns in each (``tim/store/sqlite/schema.py`` says what they mean); what a store asks in a way of its own is
+written by hand there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+import numpy as np
+
+from tim.errors import UsageError
+from tim.model import Code, ObjectRecord, Relation, Representation, Stage
+from tim.store import Appearance, Change, Changes, Filter, ObjectVersion, Origins, Outline, Page
+from tim.store.canonical import interval, moment
+
+INT64 = 1 << 63
+
+
+class Rows(Protocol):
+    """What a statement found."""
+
+    def fetchone(self) -> Any:
+        """The next row; ``None`` after the last."""
+
+    def fetchall(self) -> list[Any]:
+        """All that are left."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """As :class:`sqlite3.Connection` has it."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows:
+        """Do a statement."""
+
+    def executemany(self, sql: str, parameters: Sequence[Sequence[Any]], /) -> object:
+        """Do a statement for each row."""
+
+
+class Where:
+    """Conditions with their parameters, joined by *and*."""
+
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+        self.parameters: list[Any] = []
+
+    def add(self, condition: str, *parameters: Any) -> None:
+        """One more condition."""
+        self.conditions.append(condition)
+        self.parameters += parameters
+
+    @property
+    def sql(self) -> str:
+        """All of them."""
+        return " AND ".join(self.conditions) or "TRUE"
+
+
+def in_force(where: Where, seq: int | None, valid: str, until: str | None = None, *, row: str = "v") -> None:
+    """The versions that hold at a moment in both times, or at any from ``valid`` to ``until``, which are sort keys; ``seq`` ``None`` for now.
+    ``row``: what the statement calls them."""
+    if seq is None:
+        where.add(f"{row}.seq_to IS NULL")
+    else:
+        where.add(f"{row}.seq_from <= ? AND ({row}.seq_to IS NULL OR {row}.seq_to > ?)", seq, seq)
+    where.add(f"{row}.valid_from <= ? AND {row}.valid_to > ?", valid if until is None else until, valid)
+
+
+def of_dataset(dataset: int, seq: int | None, valid: str, scenario: str, layer: str | None = None) -> Where:
+    """What a dataset says at a moment on a line, in a layer where one is given."""
+    where = Where()
+    in_force(where, seq, valid)
+    where.add("v.scenario = ? AND o.dataset = ?", scenario, dataset)
+    if layer is not None:
+        where.add("o.layer = ?", layer)
+    return where
+
+
+def wanted_by(db: Connection, wanted: Filter, seq: int | None, valid: str) -> Where:
+    """The conditions of a filter that are asked alike everywhere: all but the box, attributes and properties."""
+    where = Where()
+    in_force(where, seq, *((valid,) if wanted.during is None else interval(wanted.during)))
+    if wanted.upon and wanted.scenario:
+        _upon(where, wanted.scenario, seq, valid)
+    else:
+        where.add("v.scenario = ?", wanted.scenario)
+    if wanted.dataset is not None:
+        row = db.execute("SELECT id FROM dataset WHERE slug = ?", (wanted.dataset,)).fetchone()
+        if row is None:
+            raise no_dataset(db, wanted.dataset)
+        where.add("o.dataset = ?", row[0])
+    if wanted.class_id is not None:
+        path = wanted.class_id
+        where.add(
+            "v.class IN (SELECT id FROM class WHERE path = ? OR (path > ? AND path < ?))", path, f"{path}.", f"{path}/"
+        )
+    if wanted.stage is not None:
+        where.add("v.stage = ?", wanted.stage.value)
+    if wanted.layer is not None:
+        where.add("o.layer = ?", wanted.layer)
+    if wanted.code is not None:
+        edition = [wanted.code.edition] if wanted.code.edition else []
+        where.add(
+            f"v.id IN (SELECT version FROM code WHERE value = ? AND scheme = ?{' AND edition = ?' * len(edition)})",
+            wanted.code.value, wanted.code.scheme, *edition,
+        )  # fmt: skip
+    return where
+
+
+def _upon(where: Where, scenario: str, seq: int | None, valid: str) -> None:
+    """What a scenario says, and what the common line says of objects that the scenario says nothing of."""
+    own = Where()
+    own.add("w.object = v.object AND w.scenario = ?", scenario)
+    in_force(own, seq, valid, row="w")
+    where.add(
+        f"((v.scenario = ? AND v.stage != '{Stage.RETIRED}') OR (v.scenario = '' AND NOT EXISTS (SELECT 1 FROM version w WHERE {own.sql})))",
+        scenario,
+        *own.parameters,
+    )
+
+
+def meets(
+    where: Where, spans: Sequence[tuple[float, float]], south: float, bottom: float, north: float, top: float
+) -> None:
+    """The exact test of a box, whose ``spans`` are its parts on both sides of the antimeridian."""
+    where.add("v.south <= ? AND v.north >= ? AND v.bottom <= ? AND v.top >= ?", north, south, top, bottom)
+    around = "CASE WHEN v.west <= v.east THEN v.west <= ? AND v.east >= ? ELSE v.west <= ? OR v.east >= ? END"
+    where.add(
+        f"({' OR '.join([around] * len(spans))})", *(value for low, high in spans for value in (high, low, high, low))
+    )
+
+
+def spans_of(west: float, east: float) -> list[tuple[float, float]]:
+    """A range of longitudes: in two parts where it crosses the antimeridian."""
+    return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+
+
+def number_of(text: str) -> float | None:
+    """The finite number a text reads as."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def no_dataset(db: Connection, slug: str) -> UsageError:
+    """The refusal that names the datasets there are."""
+    known = ", ".join(row[0] for row in db.execute("SELECT slug FROM dataset ORDER BY slug LIMIT 20"))
+    return UsageError("store.no-dataset", dataset=slug, known=known or "-")
+
+
+# Rows to records
+
+
+def version(row: Sequence[Any]) -> ObjectVersion:
+    """A row of a store's COLUMNS."""
+    (raw_id, n, slug, layer, key, path, name, attributes, west, south, bottom, east, north, top, stage, scenario, start, end,
+     codes, relations, representations, seq, made, ended, source) = row[:25]  # fmt: skip
+    tim_id = UUID(bytes=raw_id)
+    record = ObjectRecord(
+        source_key=key, class_id=path, name=name, layer=layer, attributes=json.loads(attributes),
+        box=None if west is None else (west, south, bottom, east, north, top),
+        stage=Stage(stage), scenario=scenario, valid_from=moment(start), valid_to=moment(end),
+        codes=() if codes == "[]" else tuple(Code(*c) for c in json.loads(codes)),
+        relations=() if relations == "[]" else tuple(
+            Relation(kind, UUID(target), since, until, evidence) for kind, target, since, until, evidence in json.loads(relations)
+        ),
+        representations=() if representations == "[]" else tuple(Representation(*r) for r in json.loads(representations)),
+        tim_id=tim_id,
+    )  # fmt: skip
+    return ObjectVersion(tim_id, n, slug, record, seq, made, ended, source or "")
+
+
+def page_of(rows: Sequence[Sequence[Any]], seq: int | None, valid: str, limit: int) -> Page:
+    """A page of rows that end with the newest sequence number, one more than ``limit`` where others follow."""
+    items = [version(row) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return Page(items, None)
+    return Page(items, cursor(rows[0][-1] if seq is None else seq, valid, items[-1].tim_id))
+
+
+def outline_of(batch: Sequence[Sequence[Any]], class_ids: Sequence[str]) -> Outline:
+    """Rows of ``tim_id``, version, class, digest and corners."""
+    ids, versions, classes, digests, *corners = zip(*batch, strict=True)
+    return Outline(
+        np.frombuffer(b"".join(ids), "V16"), np.array(corners, np.float64).T.copy(), np.array(classes, np.int32), class_ids,
+        np.frombuffer(b"".join(digests), "V32"), np.array(versions, np.int64),
+    )  # fmt: skip
+
+
+def class_ids_of(db: Connection) -> list[str]:
+    """The ids of classes by their rows."""
+    names = dict(db.execute("SELECT id, path FROM class"))
+    return [names.get(i, "") for i in range(max(names, default=0) + 1)]
+
+
+def origins_of(db: Connection, dataset: int, batches: Iterator[Sequence[Sequence[Any]]]) -> Iterator[Origins]:
+    """Rows of ``tim_id`` and source."""
+    keys: dict[str, int] = {}
+    number: dict[int | None, int] = {None: -1}
+    for row, key in db.execute("SELECT id, key FROM source WHERE dataset = ? ORDER BY id", (dataset,)):
+        number[row] = keys.setdefault(key, len(keys))
+    for batch in batches:
+        ids, sources = zip(*batch, strict=True)
+        yield Origins(
+            np.frombuffer(b"".join(ids), "V16"), np.array([number[source] for source in sources], np.int32), list(keys)
+        )
+
+
+def add_appearances(rows: Rows, found: dict[int, Appearance]) -> None:
+    """Rows of version, ``tim_id``, class, name, attributes, and a representation each."""
+    for row, tim_id, path, name, attributes, role, lod, form, content, properties in rows:
+        stated: Mapping[str, Any] = {} if properties == "{}" else json.loads(properties or "{}")
+        shown = () if role is None else (Representation(role, lod, form, content, stated),)
+        known = found.get(row)
+        found[row] = Appearance(
+            tim_id, path, name, attributes, shown if known is None else (*known.representations, *shown)
+        )
+
+
+def changes_of(page: Sequence[tuple[int, int]], rows: Iterator[Sequence[Any]], more: bool) -> Changes:
+    """What became of objects. page: sequence and row of each; rows: an object's row, whether the version was there at the beginning, at the end,
+    and COLUMNS, by validity."""
+    last = {row: seq for seq, row in page}
+    lines: dict[int, dict[str, tuple[list[ObjectVersion], list[ObjectVersion]]]] = {row: {} for row in last}
+    for row, at_start, at_end, *columns in rows:
+        found = version(columns)
+        before, then = lines[row].setdefault(found.object.scenario, ([], []))
+        if at_start:
+            before.append(found)
+        if at_end:
+            then.append(found)
+    items = []
+    for row, known in lines.items():
+        for scenario, (before, then) in sorted(known.items()):
+            if [v.version for v in before] != [v.version for v in then]:
+                tim_id = (before or then)[0].tim_id
+                items.append(Change(tim_id, scenario, last[row], tuple(before), tuple(then)))
+    return Changes(items, f"{page[-1][0]}_{page[-1][1]}" if more else None)
+
+
+# Cursors
+
+
+def cursor(seq: int, valid: str, last: UUID) -> str:
+    """Where a page ended and what moment it showed."""
+    return f"{seq}_{valid}_{last.hex}"
+
+
+def read_cursor(text: str) -> tuple[int, str, UUID]:
+    """What :func:`cursor` wrote. Raises UsageError for anything else."""
+    try:
+        seq, valid, last = text.split("_")
+        if len(last) != 32:
+            raise ValueError(last)
+        return min(int(seq), INT64 - 1), valid, UUID(last)
+    except ValueError:
+        raise UsageError("store.cursor", cursor=text) from None
+
+
+def read_change_cursor(text: str | None) -> tuple[int, int] | None:
+    """What :func:`changes_of` gave. Raises UsageError for anything else."""
+    if text is None:
+        return None
+    seq, mark, row = text.partition("_")
+    if not (mark and seq.isdecimal() and row.isdecimal() and len(text) < 40):
+        raise UsageError("store.cursor", cursor=text)
+    return min(int(seq), INT64 - 1), min(int(row), INT64 - 1)
