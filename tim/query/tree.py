@@ -8,13 +8,15 @@ What a tree means is the same in every store, and :mod:`tim.query.evaluate` says
   Text that reads as a moment is one where it meets one.
 * A property is one of :data:`PROPERTIES` or the name of an attribute, taken whole; ``attributes.NAME`` names an attribute that is called like
   one of those.
-* ``geometry`` is the footprint of an object, its box where it has none, standing from the bottom to the top of its box: a condition in three
-  dimensions holds where footprints and heights do. A geometry without heights reaches from the lowest depth to the highest height.
+* ``geometry`` is the footprint of an object, its box where it has none, standing from the bottom to the top of its box and no further than
+  it; what has no box has no geometry. A condition in three dimensions holds where footprints and heights do. Where one of the two has no
+  heights, footprints alone are compared: a building contains a point of the map.
+* A relation counts at the moment that is asked for, a code always.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 from typing import Literal as Choice
@@ -216,20 +218,24 @@ Expression = (
 )  # fmt: skip
 
 
+def parts(expression: Expression) -> list[Expression]:
+    """What an expression holds, in order; of a geometry nothing."""
+    if isinstance(expression, Geometry):
+        return []
+    found: list[Any] = []
+    for field in fields(expression):
+        value = getattr(expression, field.name)
+        found += value if isinstance(value, tuple) else (value,)
+    return [part for part in found if hasattr(part, "__dataclass_fields__")]
+
+
 def walk(expression: Expression) -> Iterator[Expression]:
-    """An expression and all within it, each before what it holds; not into geometries. Without recursion."""
-    waiting: list[Any] = [expression]
+    """An expression and all within it, each before what it holds. Without recursion."""
+    waiting = [expression]
     while waiting:
         found = waiting.pop()
         yield found
-        for field in reversed(fields(found)):
-            value = getattr(found, field.name)
-            parts: Sequence[Any] = value if isinstance(value, tuple) else (value,)
-            waiting += [
-                part
-                for part in reversed(parts)
-                if hasattr(part, "__dataclass_fields__") and not isinstance(found, Geometry)
-            ]
+        waiting += reversed(parts(found))
 
 
 def attribute_name(name: str) -> str | None:
