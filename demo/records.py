@@ -33,7 +33,7 @@ layers:
     name: 权利人
     key: 宗地代码
     shape: flat
-    codes: [{scheme: cn.parcel, edition: GB/T 37346-2019, field: 宗地代码}, {scheme: cn.land-use, edition: "2023", field: 用地代码}]
+    codes: [{scheme: cn.parcel, edition: GB/T 37346-2019, field: 宗地代码}, {scheme: cn.territorial-use, edition: "2023", field: 用地代码}]
   - match: 道路
     class: transport.road
     name: 名称

@@ -11,10 +11,9 @@ from typing import Any
 from importers.redelivery import Diff
 from importers.run import ImportReport
 from tim.errors import Language, is_warning, language_from_environment, render
+from tim.page import ROWS, document, table
 from tim.workspace import Workspace
 
-_ROWS = 500
-"""Lines of one list that the page shows; the JSON has all."""
 _WORDS = {
     "title": ("What the import did", "导入报告"), "datasets": ("Datasets", "数据集"), "dataset": ("dataset", "数据集"), "kind": ("kind", "类型"),
     "sources": ("sources: added, changed, unchanged", "数据源:新增、变更、未变"),
@@ -24,16 +23,9 @@ _WORDS = {
     "name": ("name", "名称"), "fields": ("fields", "字段"), "quarantine": ("Left out, and how to repair it", "已隔离的内容及修复方法"),
     "warnings": ("Remarks", "提示"), "where": ("where", "位置"), "what": ("what, and what to do", "原因与处理方法"),
     "places": ("Where the deliveries lie", "各数据的坐标定位"), "known": ("unchanged since the last import, not read again", "自上次导入后未变,未重新读取"),
-    "more": ("more are in the JSON document beside this page", "其余见同名 JSON 文件"), "nothing": ("none", "无"), "seconds": ("seconds", "秒"),
+    "nothing": ("none", "无"), "seconds": ("seconds", "秒"),
     "retired": ("Absent objects are still there; retire them with --retire-absent.", "缺失的对象仍然保留;可用 --retire-absent 停用。"),
 }  # fmt: skip
-_STYLE = """
-body { font: 15px/1.5 system-ui, "Microsoft YaHei", "Noto Sans CJK SC", sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #ddd; overflow-wrap: anywhere }
-th { color: #666; font-weight: normal } h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-summary { cursor: pointer } .bad { color: #a00 } .quiet { color: #777 }
-"""
 
 
 def write_page(workspace: Workspace, report: ImportReport, language: Language | None = None) -> Path:
@@ -62,16 +54,15 @@ class _Page:
         lost = [r for r in report.rejected if not is_warning(r.code)]
         warnings = [r for r in report.rejected if is_warning(r.code)]
         parts = [
-            f'<!doctype html><html lang="{self.language}"><meta charset="utf-8"><title>{self.word("title")}</title><style>{_STYLE}</style>',
-            f"<h1>{self.word('title')}</h1><p class=quiet>{report.seconds:.1f} {self.word('seconds')}</p>",
+            f"<p class=quiet>{report.seconds:.1f} {self.word('seconds')}</p>",
             self.section("datasets", self.datasets(report)),
-        ]  # fmt: skip
+        ]
         parts += [self.diff(d.dataset, d.diff, d.retired) for d in report.datasets if d.diff is not None]
         for name, found in (("quarantine", lost), ("warnings", warnings)):
             rows = [(r.where, render(r.code, r.fields, self.language)) for r in found]
             parts.append(self.section(f"{name}", self.table(("where", "what"), rows)))
         parts.append(self.section("places", self.places(report)))
-        return "\n".join(parts) + "\n"
+        return document(self.language, self.word("title"), parts)
 
     def word(self, name: str) -> str:
         return _WORDS[name][self.language == "zh"]
@@ -80,14 +71,7 @@ class _Page:
         return f"<h2>{self.word(name)}</h2>\n{content}"
 
     def table(self, columns: Sequence[str], rows: Sequence[Iterable[object]]) -> str:
-        if not rows:
-            return f"<p class=quiet>{self.word('nothing')}</p>"
-        head = "".join(f"<th>{self.word(name)}" for name in columns)
-        body = "\n".join(
-            "<tr>" + "".join(f"<td>{escape(str(cell))}" for cell in row) for row in rows[:_ROWS]
-        )  # fmt: skip
-        more = f"<p class=quiet>+ {len(rows) - _ROWS:,}: {self.word('more')}</p>" if len(rows) > _ROWS else ""
-        return f"<table><tr>{head}\n{body}</table>{more}"
+        return table(self.language, [self.word(name) for name in columns], rows)
 
     def datasets(self, report: ImportReport) -> str:
         columns = ("dataset", "kind", "sources", "objects", "absent", "count", "rejected")
@@ -126,8 +110,8 @@ class _Page:
             ways.setdefault(steps, []).append(f"{one.dataset}: {one.key or one.uri}{known}")
         parts = []
         for steps, names in ways.items():
-            shown = "".join(f"<li>{escape(name)}" for name in names[:_ROWS])
-            more = f"<li class=quiet>+ {len(names) - _ROWS:,}" if len(names) > _ROWS else ""
+            shown = "".join(f"<li>{escape(name)}" for name in names[:ROWS])
+            more = f"<li class=quiet>+ {len(names) - ROWS:,}" if len(names) > ROWS else ""
             parts.append(
                 f"<details open><summary>{escape(names[0])}{f' + {len(names) - 1:,}' if len(names) > 1 else ''}</summary>"
                 f"<ul>{steps}</ul><details><summary>{len(names):,}</summary><ul>{shown}{more}</ul></details></details>"

@@ -11,6 +11,7 @@
     imports/{dataset}.json  deliveries that are in the store, so that they are not read again
     reports/                what each import did: one page and one JSON document
     locks/                  who writes what just now
+    classes/                classes and code lists upon the shipped ones (may be absent)
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from tim.classes import Registry
 from tim.errors import WorkspaceError
 from tim.model import Rejected
 from tim.observations import Observations
@@ -128,6 +131,10 @@ class Workspace:
     def quarantine(self) -> Quarantine:
         """What could not be taken."""
         return Quarantine(self.path / "quarantine")
+
+    def classes(self) -> Registry:
+        """The classes and code lists that hold here: those shipped, with what the folder ``classes`` changes. Raises StoreError ``classes.*``."""
+        return Registry.load([resources.files("tim.classes"), self.path / "classes"])
 
     def store(self) -> ObjectStore:
         """The object store, opened; close it (it is a context manager)."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tim.classes import shipped
 from tim.shape import Material, Shapes
 
 I64 = NDArray[np.int64]
@@ -20,14 +20,6 @@ _SEMANTICS = {
     "WaterSurface": 0x7FAFD0, "WaterGroundSurface": 0x8A8571, "TrafficArea": 0x83878C, "AuxiliaryTrafficArea": 0xA9AC9C,
 }  # fmt: skip
 """sRGB by the names CityGML 3.0 and CityJSON 2.0 give to surfaces."""
-_CLASSES = {
-    "": 0xC8C4BC, "building": 0xE3DDD1, "building.element.equipment": 0x9AA3AB, "building.element.opening": 0x8FA9BA,
-    "building.element.roof": 0xB4705C, "building.element.slab": 0xC9BFAE, "building.element.structure": 0xB8BBBD,
-    "cadastre": 0xD9C58F, "geology": 0xB79A77, "land": 0xC9C3A4, "mineral": 0xA68C74, "monitoring": 0xD98F5C,
-    "pipeline": 0x5E8FB0, "planning": 0xC9A5C6, "sea": 0x6FA3C4, "substrate": 0xB3A083, "terrain": 0xB5AC8F,
-    "transport": 0x8B8F94, "underground": 0xA39C94, "vegetation": 0x7C9F5B, "water": 0x7FAFD0,
-}  # fmt: skip
-"""sRGB by class; the longest of a class's ancestors counts."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,12 +61,9 @@ class Looks:
         return table[place]
 
 
-@cache
 def class_color(class_id: str) -> int:
     """sRGB of a class without a better idea."""
-    while class_id and class_id not in _CLASSES:
-        class_id = class_id.rpartition(".")[0]
-    return _CLASSES[class_id]
+    return shipped().colour(class_id)
 
 
 def look_of(class_id: str, semantic: str, material: Material | None) -> Look:
