@@ -57,7 +57,7 @@ def test_a_series_is_made_filled_read_and_dropped(town: Town):
     assert series["latest"] == {"time": HOURS[-1], "value": 2.3}
     found = town.client.get(f"/api/objects/{town.id('1')}/{unquote(series['href'])}").json
     assert (found["times"], found["values"], found["next"], found["unit"]) == (HOURS, values, None, "m")
-    summed = read(town, f"/水位?buckets=2&from=2026-11-21&to=2026-11-22").json
+    summed = read(town, "/水位?buckets=2&from=2026-11-21&to=2026-11-22").json
     assert summed["edges"] == [HOURS[0], HOURS[12], "2026-11-22T00:00:00Z"]
     assert (summed["count"], summed["min"], summed["last"]) == ([11, 12], [0.0, 1.2], [1.1, 2.3])
     assert summed["mean"][1] == pytest.approx(1.75)
