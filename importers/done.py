@@ -120,7 +120,7 @@ class Done:
 def _imported(dataset: str, one: Mapping[str, Any]) -> Imported:
     return Imported(
         one["key"], one["format"], one["uri"], dataset, one["sources"], one["objects"], one["count"], tuple(one["layers"]),
-        Place.from_record(one["place"]), tuple(Rejected(where, code, fields) for where, code, fields in one["rejected"]), known=True,
+        Place.from_record(one["place"]), tuple(Rejected(where, code, fields, one["key"]) for where, code, fields in one["rejected"]), known=True,
     )  # fmt: skip
 
 

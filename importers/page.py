@@ -21,7 +21,7 @@ _WORDS = {
     "count": ("points", "点数"), "rejected": ("left out or remarked", "隔离与提示"), "diff": ("Compared with what was there", "与已有数据的差异"),
     "created": ("created", "新增"), "changed": ("changed", "变更"), "gone": ("absent", "缺失"), "layer": ("layer", "图层"), "key": ("key", "键"),
     "name": ("name", "名称"), "fields": ("fields", "字段"), "quarantine": ("Left out, and how to repair it", "已隔离的内容及修复方法"),
-    "warnings": ("Remarks", "提示"), "where": ("where", "位置"), "what": ("what, and what to do", "原因与处理方法"),
+    "warnings": ("Remarks", "提示"), "quality": ("Quality of the records", "记录质量检查"), "severity": ("severity", "级别"), "number": ("how many; the first:", "数量;首例:"), "where": ("where", "位置"), "what": ("what, and what to do", "原因与处理方法"),
     "places": ("Where the deliveries lie", "各数据的坐标定位"), "known": ("unchanged since the last import, not read again", "自上次导入后未变,未重新读取"),
     "nothing": ("none", "无"), "seconds": ("seconds", "秒"),
     "retired": ("Absent objects are still there; retire them with --retire-absent.", "缺失的对象仍然保留;可用 --retire-absent 停用。"),
@@ -58,6 +58,11 @@ class _Page:
             self.section("datasets", self.datasets(report)),
         ]
         parts += [self.diff(d.dataset, d.diff, d.retired) for d in report.datasets if d.diff is not None]
+        checked = [
+            (d.dataset, f.severity, f"{f.count:,}", f.examples[0].where, render(f.code, f.examples[0].fields, self.language))
+            for d in report.datasets for f in d.quality
+        ]  # fmt: skip
+        parts.append(self.section("quality", self.table(("dataset", "severity", "number", "where", "what"), checked)))
         for name, found in (("quarantine", lost), ("warnings", warnings)):
             rows = [(r.where, render(r.code, r.fields, self.language)) for r in found]
             parts.append(self.section(f"{name}", self.table(("where", "what"), rows)))

@@ -6,7 +6,7 @@ import math
 import pickle
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -114,18 +114,20 @@ class Reading:
             where = found.key or found.uri
             problems.setdefault((where, error.code), Rejected(where, error.code, error.fields))
             self.refusal = self.refusal or error
+            own = _of(found.key, problems.values())
         else:
+            own = _of(found.key, problems.values())
             layers = {layer for layers in one.layers.values() for layer in layers}
             self.deliveries.append(
                 Imported(
                     found.key, found.format, found.uri, self.dataset, one.sources, one.objects, one.count,
-                    tuple(sorted(layers)), place, tuple(problems.values()),
+                    tuple(sorted(layers)), place, own,
                 )
             )  # fmt: skip
             for scenario, names in one.layers.items():
                 self.layers.setdefault(scenario, set()).update(names)
             self.step = min(self.step, _step(found, place))
-        self.rejected += problems.values()
+        self.rejected += own
 
     def keep(
         self, item: ObjectRecord | Blob | SourceRef | Rejected, problems: dict[tuple[str, str], Rejected], one: _One
@@ -161,6 +163,16 @@ class Reading:
                     one.layers.setdefault(item.scenario, set()).add(item.layer)
                 if item.box is not None:
                     self.box = boxes.union(self.box, item.box)
+
+    @property
+    def renewed(self) -> set[str]:
+        """Keys of the deliveries that were read, and of those that they are said to replace."""
+        return {name for key, given in self.given.items() for name in (key, given.replaces) if name}
+
+    @property
+    def repaired(self) -> set[str]:
+        """What was quarantined once, and the deliveries give repaired."""
+        return {where for source in self.sources.values() for where in source.options.get("repairs", ())}
 
     @property
     def taken(self) -> int:
@@ -204,16 +216,16 @@ class Reading:
             where = f"{item.layer}#{item.source_key}" if item.layer else item.source_key
             said = {"key": item.source_key, "layer": item.layer or "-"}
             if other == giver:
-                lost(Rejected(where, "import.object-twice", said))
+                lost(Rejected(where, "import.object-twice", said, keys[giver]))
                 continue
             counts[giver, other] += 1
             if counts[giver, other] <= _NAMED:
                 said |= {"first": self.names[other], "second": keys[giver]}
-                lost(Rejected(where, "import.object-of-other", said))
+                lost(Rejected(where, "import.object-of-other", said, keys[giver]))
         for (giver, other), count in counts.items():
             if count > _NAMED:
                 more = {"count": count - _NAMED, "first": self.names[other], "second": keys[giver]}
-                lost(Rejected(keys[giver], "import.objects-of-other", more))
+                lost(Rejected(keys[giver], "import.objects-of-other", more, keys[giver]))
 
     def objects(self, scenario: str) -> Iterator[ObjectRecord]:
         """The objects of one scenario that are taken."""
@@ -246,6 +258,11 @@ class _One:
     objects: int = 0
     count: int = 0
     layers: dict[str, set[str]] = field(default_factory=dict)
+
+
+def _of(key: str, problems: Iterable[Rejected]) -> tuple[Rejected, ...]:
+    """The problems of one delivery, with its key."""
+    return tuple(replace(one, source=key) for one in problems)
 
 
 def fresh(delivery: Delivery) -> Delivery:

@@ -6,7 +6,7 @@ Bulk data stays where it is; what is written are objects, references to their so
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,11 +18,14 @@ from importers.done import Done, Stamps
 from importers.origins import Held, held
 from importers.plan import Delivery, Plan, defaults_of
 from importers.reading import FINEST, Imported, Reading, fresh
-from importers.redelivery import Diff, compare, uuid_of
+from importers.redelivery import Diff, compare, id_of, uuid_of
+from tim.classes import Registry
 from tim.errors import SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, Dataset, Rejected, dataset_uid
 from tim.place import Box3, Frame
 from tim.place.resolve import PlaceOptions
+from tim.quality.findings import Finding, Findings
+from tim.quality.records import problems, where
 from tim.sources import SourceRef
 from tim.store import Applied, Changeset, DropSource, ObjectStore, Operation, PutSource, Retire
 from tim.workspace import Workspace
@@ -50,13 +53,15 @@ class DatasetImport:
     """Against what the dataset had before, where it holds objects and was there."""
     retired: int = 0
     """Of the absent objects of :attr:`diff`."""
+    quality: Sequence[Finding] = ()
+    """What checks of the records that were read found."""
 
     def record(self) -> dict[str, Any]:
         """JSON-able record."""
         return {
             "dataset": self.dataset, "title": self.title, "kind": self.kind, "made": self.made, "seq": self.seq,
             "sources": dict(self.sources), "objects": dict(self.objects), "count": self.count, "rejected": self.rejected,
-            "diff": self.diff.record() if self.diff else None, "retired": self.retired,
+            "diff": self.diff.record() if self.diff else None, "retired": self.retired, "quality": [f.record() for f in self.quality],
         }  # fmt: skip
 
 
@@ -99,6 +104,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
     imported: list[Imported] = []
     rejected = [*plan.left_out, *run.listed]
     failed: list[Reading] = []
+    registry = workspace.classes()
     with run.locked(), workspace.store() as store:
         _check_kinds(store, run.ordered)
         for slug, deliveries in run.datasets():
@@ -109,13 +115,13 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
                     rejected += reading.rejected
                     failed.append(reading)
                     continue
-                result = _apply(store, reading, retire)
+                result = _apply(store, reading, retire, registry)
             rejected += reading.rejected
             done.append(result)
             imported += reading.deliveries
             # What belongs to no dataset in particular is kept with the first.
             lost = [*(plan.left_out if len(done) == 1 else []), *reading.rejected]
-            workspace.quarantine.add(slug, (one for one in lost if not is_warning(one.code)))
+            _quarantine(workspace, reading, lost)
             missing = result.diff.absent - result.retired if result.diff else 0
             contested = reading.contested
             settled = [] if missing else [one for one in reading.deliveries if one.key not in contested]
@@ -124,7 +130,7 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
         if refusal is not None and not done:
             raise refusal
         for reading in failed:
-            workspace.quarantine.add(reading.dataset, (one for one in reading.rejected if not is_warning(one.code)))
+            _quarantine(workspace, reading, reading.rejected)
     return ImportReport(done, imported, rejected, time.monotonic() - began)
 
 
@@ -210,6 +216,13 @@ class _Run:
                 reading.rejected += one.rejected
 
 
+def _quarantine(workspace: Workspace, reading: Reading, lost: Iterable[Rejected]) -> None:
+    """Note what was left out now; what earlier runs say of the same deliveries is settled. Those that were not read again are there already."""
+    known = {one.key for one in reading.deliveries if one.known}
+    kept = (one for one in lost if not is_warning(one.code) and one.source not in known)
+    workspace.quarantine.add(reading.dataset, kept, read=reading.renewed, repaired=reading.repaired)
+
+
 def _listed(delivery: Delivery) -> Rejected:
     """The remark on a delivery that is not to be imported."""
     name = delivery.probe.key or delivery.probe.uri
@@ -275,7 +288,7 @@ def _diffs(store: ObjectStore, dataset: Dataset, reading: Reading, others: Mappi
     }  # fmt: skip
 
 
-def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetImport:
+def _apply(store: ObjectStore, reading: Reading, retire: str | None, registry: Registry) -> DatasetImport:
     """Write one dataset: itself if it is new, then its changeset."""
     old = _there(store, reading)
     dataset = old or Dataset(
@@ -287,6 +300,7 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
     states = _states(store, reading, old)
     replaced = _replaced(store, reading, old)
     before = store.seq
+    quality = Findings()
 
     def operations() -> Iterator[Operation]:
         for key in sorted(reading.sources):
@@ -297,6 +311,8 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
             if isinstance(item, Blob):
                 store.put_blob(item.data)
             else:
+                for check, problem in problems(item.object, registry):
+                    quality.add(check, problem, where(item.object), id_of(item.object, reading.uid))
                 yield item
         if retire is not None:
             for scenario, diff in diffs.items():
@@ -314,6 +330,7 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
         states | {"unchanged": states["unchanged"] + sum(one.sources for one in known)},
         {"created": applied.created, "updated": applied.updated, "unchanged": total - applied.created - applied.updated},
         sum(one.count for one in reading.deliveries), len(reading.rejected), _sum(diffs), applied.retired,
+        quality.all(),
     )  # fmt: skip
 
 

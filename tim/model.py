@@ -119,6 +119,10 @@ class Rejected:
     code: str
     """Message code of why."""
     fields: Mapping[str, Any] = field(default_factory=dict)
+    source: str = field(default="", compare=False)
+    """Key of the delivery it is from; empty where it is from none in particular."""
+    record: Mapping[str, Any] | None = field(default=None, compare=False)
+    """The record itself as a GeoJSON feature, coordinates as its source has them, where it could be read: what can be repaired."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -37,6 +38,9 @@ from tim.store.sqlite import SqliteStore
 
 FORMAT = 1
 """Version of the folder's layout."""
+
+REPAIRS, LAYER = "tim:repairs", "tim:layer"
+"""Properties of quarantined records that are given out to be repaired: which record it is, and the layer of its object."""
 
 _RECORD = "workspace.json"
 _STORE = "store.sqlite"
@@ -205,27 +209,37 @@ class Workspace:
 
 
 class Quarantine:
-    """Records that could not be taken, as JSON lines, by dataset and step (``import``, ``tile``)."""
+    """Records that could not be taken, as JSON lines, by dataset and step (``import``, ``tile``): a log that only grows, of what was left out
+    and of what is settled since.
+
+    A record is open until its delivery is read again, which lists anew what is still wrong with it, or until another delivery repairs it.
+    """
 
     def __init__(self, path: Path) -> None:
         """Below the folder ``path``."""
         self.path = path
 
-    def add(self, dataset: str, rejected: Iterable[Rejected], step: str = "import") -> int:
-        """Append one run: a file of its own, none where nothing was rejected. Streams; returns how many there were."""
-        rejected = iter(rejected)
-        first = next(rejected, None)
+    def add(
+        self, dataset: str, rejected: Iterable[Rejected], step: str = "import", *,
+        read: Iterable[str] = (), repaired: Iterable[str] = (),
+    ) -> int:  # fmt: skip
+        """Append one run: a file of its own, none where there is nothing to say. Streams; returns how many were rejected.
+
+        ``read``: keys of the deliveries that were read anew, ``repaired``: records (:attr:`tim.model.Rejected.where`) that are in the store
+        by now; what earlier runs say of them is settled.
+        """
+        settled = self._settled(dataset, read, repaired)
+        lines = itertools.chain([settled] if settled else [], map(_line, rejected))
+        first = next(lines, None)
         if first is None:
             return 0
         folder = self.path / dataset
-        count = 0
+        count = -1 if settled else 0
         try:
             with _next_run(folder, step) as file:
-                record: Rejected | None = first
-                while record is not None:
-                    file.write(_line(record))
+                for line in itertools.chain([first], lines):
+                    file.write(line)
                     count += 1
-                    record = next(rejected, None)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -248,20 +262,63 @@ class Quarantine:
         return sorted((self.path / dataset).glob(f"{step}-[0-9]*.jsonl"))
 
     def records(self, dataset: str) -> Iterator[Rejected]:
-        """Each different record once, oldest first; what a kill tore off the end of a file is left out."""
-        seen: set[str] = set()
+        """Each different record that is open once, oldest first; what a kill tore off the end of a file is left out."""
+        for line in self._open(dataset):
+            said = json.loads(line)
+            yield Rejected(said["where"], said["code"], said["fields"], said.get("source", ""), said.get("record"))
+
+    def count(self, dataset: str) -> int:
+        """How many different records are open."""
+        return len(self._open(dataset))
+
+    def export(self, dataset: str, path: Path) -> int:
+        """Write the open records that could be read as GeoJSON text sequence (one feature a line), to be repaired and imported again into the
+        same dataset with the options of the first time; how many there are.
+
+        Coordinates are as the source has them. The properties ``tim:repairs`` and ``tim:layer`` tell the import which record a feature
+        stands for, and in which layer it belongs. Raises WorkspaceError where the file cannot be written.
+        """
+        count = 0
+        try:
+            with path.open("w", encoding="utf-8", newline="\n") as file:
+                for one in self.records(dataset):
+                    if one.record is not None:
+                        properties = {**one.record["properties"], REPAIRS: one.where}
+                        feature = {**one.record, "properties": properties}
+                        file.write(json.dumps(feature, ensure_ascii=False, default=str) + "\n")
+                        count += 1
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return count
+
+    def _open(self, dataset: str) -> list[str]:
+        """The lines of open records, each once."""
+        lines: dict[str, tuple[str, str]] = {}
         for path in self.runs(dataset):
             with path.open(encoding="utf-8") as file:
                 for line in file:
-                    if line in seen or not line.endswith("\n"):
+                    if not line.endswith("\n"):
                         continue
-                    seen.add(line)
-                    where, code, fields = json.loads(line).values()
-                    yield Rejected(where, code, fields)
+                    said = json.loads(line)
+                    if "where" in said:
+                        lines.setdefault(line, (said["where"], said.get("source", "")))
+                        continue
+                    read, repaired = set(said["read"]), set(said["repaired"])
+                    lines = {
+                        line: (where, source)
+                        for line, (where, source) in lines.items()
+                        if source not in read and where not in read and where not in repaired
+                    }
+        return list(lines)
 
-    def count(self, dataset: str) -> int:
-        """How many different records there are."""
-        return sum(1 for _ in self.records(dataset))
+    def _settled(self, dataset: str, read: Iterable[str], repaired: Iterable[str]) -> str:
+        """The line that settles open records; empty where there is none to settle."""
+        read, repaired = set(read), set(repaired)
+        if not (read or repaired) or not any(
+            one.source in read or one.where in read or one.where in repaired for one in self.records(dataset)
+        ):
+            return ""
+        return json.dumps({"read": sorted(read), "repaired": sorted(repaired)}, ensure_ascii=True) + "\n"
 
 
 def _next_run(folder: Path, step: str) -> IO[str]:
@@ -275,7 +332,11 @@ def _next_run(folder: Path, step: str) -> IO[str]:
 
 
 def _line(record: Rejected) -> str:
-    content = {"where": record.where, "code": record.code, "fields": dict(record.fields)}
+    content: dict[str, Any] = {"where": record.where, "code": record.code, "fields": dict(record.fields)}
+    if record.source:
+        content["source"] = record.source
+    if record.record is not None:
+        content["record"] = dict(record.record)
     return json.dumps(content, ensure_ascii=True, sort_keys=False, default=str) + "\n"
 
 

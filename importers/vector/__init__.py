@@ -97,7 +97,8 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         missing = probe.count - reader.records
         yield Rejected(probe.key, "vector.records-missing", {"file": probe.key, "count": missing, "of": probe.count})
     if reader.box is not None:
-        yield context.source(probe, prints, reader.box, reader.count, layers=[own], rule=dict(rule.recognised))
+        repairs = {"repairs": sorted(reader.repairs)} if reader.repairs else {}
+        yield context.source(probe, prints, reader.box, reader.count, layers=sorted(reader.layers), rule=dict(rule.recognised), **repairs)  # fmt: skip
 
 
 def open(ref: SourceRef) -> NoReturn:  # noqa: A001

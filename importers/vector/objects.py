@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -19,8 +20,11 @@ from importers.vector.mapping import Rule, Value
 from importers.vector.values import class_of, day_of, raw, rejected, text_of
 from tim.model import Blob, Code, ObjectRecord, Rejected, Stage
 from tim.place import Box3, boxes
+from tim.workspace import LAYER, REPAIRS
 
 _AT_ONCE = 4096
+_CARRIED = 10_000
+"""Records of one layer that are kept to be repaired; of more, only what is wrong with them is said."""
 
 
 @dataclass
@@ -40,6 +44,12 @@ class Reader:
     _keys: dict[bytes, int] = field(default_factory=dict)
     """Digest of a key to the record that has it; of geometry, to how many have it."""
     _blobs: set[bytes] = field(default_factory=set)
+    layers: set[str] = field(default_factory=set)
+    """Those of its objects."""
+    repairs: list[str] = field(default_factory=list)
+    """Quarantined records that its objects stand for."""
+    _carried: int = 0
+    """Records that were given along with what is wrong with them."""
 
     def read(self, batch: Batch) -> Iterator[ObjectRecord | Blob | Rejected]:
         """What a batch gives, a record at a time."""
@@ -88,7 +98,7 @@ class Reader:
         attributes = self._attributes(columns, len(numbers))
         for i, number in enumerate(numbers):
             if (fault := faults.get(i)) is not None:
-                yield fault
+                yield self._with_record(fault, shapes[i], {name: values[i] for name, values in columns.items()})
                 continue
             own = made[i]
             for code, said in own.warnings:
@@ -117,14 +127,31 @@ class Reader:
             except ValueError:
                 yield rejected(self.key, number, "vector.bad-stage", value=str(said), known=", ".join(Stage))
         codes = tuple(Code(c.scheme, c.edition, text) for c in rule.codes if (text := text_of(columns[c.field][i])))
+        layer = text_of(columns[LAYER][i]) if LAYER in columns else ""
+        layer = layer or self.layer
+        self.layers.add(layer)
+        if REPAIRS in columns and (repaired := text_of(columns[REPAIRS][i])):
+            self.repairs.append(repaired)
         self.count += 1
         if self.box is None or not _within(made.box, self.box):
             self.box = boxes.union(self.box, made.box)
         yield ObjectRecord(
-            source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name else "", layer=self.layer,
+            source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name else "", layer=layer,
             attributes=attributes, box=made.box, stage=stage, valid_from=times[0], valid_to=times[1], codes=codes,
             representations=made.representations,
         )  # fmt: skip
+
+    def _with_record(self, fault: Rejected, shape: Any, properties: Mapping[str, Any]) -> Rejected:
+        """What is wrong with a record, with the record: the geometry as far as it can be read."""
+        self._carried += 1
+        if self._carried > _CARRIED:
+            return fault
+        known = shape is not None and np.isfinite(shapely.get_coordinates(shape, include_z=shapely.has_z(shape))).all()
+        geometry = json.loads(shapely.to_geojson(shape)) if known else None
+        layer = text_of(properties.get(LAYER)) or self.layer
+        return replace(
+            fault, record={"type": "Feature", "geometry": geometry, "properties": {**properties, LAYER: layer}}
+        )
 
     def _source_keys(
         self, numbers: Sequence[int], wkb: Sequence[bytes | None], columns: Mapping[str, list[Any]], faults: dict[int, Rejected],
@@ -153,7 +180,11 @@ class Reader:
 
     def _attributes(self, columns: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]:
         rule = self.rule
-        names = [n for n in (columns if rule.keep is None else rule.keep) if n in columns and n not in rule.drop]
+        names = [
+            n
+            for n in (columns if rule.keep is None else rule.keep)
+            if n in columns and n not in (*rule.drop, REPAIRS, LAYER)
+        ]
         shown = [str(rule.rename.get(name, name)) for name in names]
         if not names:
             return [{} for _ in range(count)]

@@ -219,6 +219,38 @@ def test_quarantine(made: Workspace):
     assert len(quarantine.runs("town")) == 2
 
 
+def test_quarantined_records_are_settled_by_delivery_and_by_record(made: Workspace):
+    quarantine = made.quarantine
+
+    def left(*names: str) -> list[Rejected]:
+        return [Rejected(name, "las.truncated", {}, name.partition(":")[0]) for name in names]
+
+    quarantine.add("town", left("x:1", "x:2", "y:1", "z"))
+    assert quarantine.add("town", left("x:2"), read=["x"]) == 1
+    assert [r.where for r in quarantine.records("town")] == ["y:1", "z", "x:2"]
+    assert quarantine.add("town", [], read=["z", "never"], repaired=["y:1"]) == 0
+    assert [(r.where, r.source) for r in quarantine.records("town")] == [("x:2", "x")]
+    runs = len(quarantine.runs("town"))
+    assert quarantine.add("town", [], read=["z"], repaired=["y:1"]) == 0
+    assert len(quarantine.runs("town")) == runs
+    quarantine.add("town", left("z"))
+    assert [r.where for r in quarantine.records("town")] == ["x:2", "z"]
+
+
+def test_quarantined_records_are_given_out(made: Workspace, tmp_path: Path):
+    feature = {"type": "Feature", "geometry": None, "properties": {"名称": "甲", "day": Path("x")}}
+    made.quarantine.add(
+        "town", [Rejected("f:1", "las.truncated", {}, "f", feature), Rejected("f:2", "las.truncated", {}, "f")]
+    )
+    out = tmp_path / "out.geojsonl"
+    assert made.quarantine.export("town", out) == 1
+    assert json.loads(out.read_text(encoding="utf-8")) == {
+        "type": "Feature", "geometry": None, "properties": {"名称": "甲", "day": "x", "tim:repairs": "f:1"},
+    }  # fmt: skip
+    with pytest.raises(WorkspaceError):
+        made.quarantine.export("town", tmp_path / "no" / "out.geojsonl")
+
+
 def test_quarantine_of_a_step_that_looks_at_everything(made: Workspace):
     quarantine = made.quarantine
     quarantine.add("town", rejects("import"))
