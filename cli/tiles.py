@@ -1,4 +1,4 @@
-"""``tim tile``, ``tim validate``, ``tim export``, ``tim rollback``: from the model to 3D Tiles and their versions."""
+"""``tim tile``, ``tim validate``, ``tim export``, ``tim collect``: from the model to 3D Tiles and their versions."""
 
 from __future__ import annotations
 
@@ -41,9 +41,6 @@ def register(app: typer.Typer) -> None:
         ),
     )(export)
     app.command("collect", help=tr("Free the space of old snapshots.", "回收旧快照占用的空间。"))(collect)
-    app.command(
-        "rollback", help=tr("Show an earlier snapshot again, as a new one.", "把较早的快照作为新快照重新发布。")
-    )(rollback)
 
 
 def tile(
@@ -182,28 +179,6 @@ def export(
         emit({"out": str(out), "files": report.files, "bytes": report.bytes})
     else:
         say(f"{out}: {number(report.files)} {tr('files', '个文件')}, {size(report.bytes)}")
-
-
-def rollback(
-    dataset: Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))],
-    seq: Annotated[
-        int, typer.Argument(help=tr("Snapshot to show again; `tim log` lists them.", "要恢复的快照序号,见 `tim log`。"))
-    ],
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Publish an earlier snapshot again; nothing is lost, rolling back is a new snapshot itself."""
-    from tiling.archive import Archive
-    from tim.workspace import Workspace as Folder
-
-    folder = Folder.open(Path(workspace))
-    with folder.store() as store:
-        slug = store.dataset(dataset).slug
-    snapshot = Archive(folder.archive_root).rollback(slug, seq)
-    if json:
-        emit({"dataset": slug, "seq": snapshot.seq, "hash": snapshot.hash})
-    else:
-        say(f"{slug}: @{seq} → @{snapshot.seq}  {snapshot.hash}")
 
 
 def collect(
