@@ -256,7 +256,7 @@ def _sure(what: str, *, yes: bool) -> None:
     """Ask before history is made. Raises UsageError ``cli.not-confirmed`` where nobody can answer."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("cli.not-confirmed", what=what)
     typer.confirm(f"{what}. {tr('Go on?', '继续吗?')}", abort=True, err=True)
 

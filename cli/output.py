@@ -79,7 +79,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     drawn = Table(*(Column(name, overflow="fold") for name in columns), title=title or None, title_justify="left")
     for row in rows:
         drawn.add_row(*("–" if cell is None else str(cell) for cell in row))
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(drawn)
+    # What stands in brackets is data, not colour.
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE, markup=False, emoji=False).print(drawn)
 
 
 def shortened(value: object, most: int = 40) -> str:
