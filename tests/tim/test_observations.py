@@ -457,6 +457,28 @@ def test_several_writers_and_readers(tmp_path: Path):
     assert not errors
 
 
+FIRST = """
+import sys
+from uuid import UUID
+from tim.observations import Observations, Series
+with Observations(sys.argv[1]) as observations:
+    for i in range(20):
+        observations.put(Series(UUID(int=1), f"{sys.argv[2]}-{i}"))
+        observations.append(UUID(int=1), f"{sys.argv[2]}-{i}", [1], [1.0])
+"""
+
+
+def test_several_processes_make_the_file(tmp_path: Path):
+    path = tmp_path / "observations.sqlite"
+    makers = [subprocess.Popen([sys.executable, "-c", FIRST, str(path), str(k)], cwd=ROOT) for k in range(4)]
+    with Observations(path) as observations:
+        while any(maker.poll() is None for maker in makers):
+            observations.series(WELL)
+        assert [maker.returncode for maker in makers] == [0] * 4
+        assert len(observations.series(WELL)) == 80
+        assert all(observations.count(WELL, series.name) == 1 for series in observations.series(WELL))
+
+
 WRITER = """
 import itertools, sys
 from uuid import UUID

@@ -217,7 +217,8 @@ class Observations:
             try:
                 yield db, rows.row_of(db, tim_id, name)
             finally:
-                db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
 
     @contextmanager
     def _changing(self, tim_id: UUID, name: str) -> Iterator[tuple[sqlite3.Connection, tuple[Any, ...]]]:
