@@ -127,15 +127,16 @@ def summary(times: I64, values: F64) -> Summary:
 
 def runs(times: I64, values: F64, borders: I64) -> Parts:
     """Readings, without their gaps, as one part for all between two borders. times, borders: ascending; a border begins what is after it."""
-    known = ~np.isnan(values)
-    times, values = times[known], values[known]
-    starts = _starts(np.searchsorted(borders, times, "right"))
+    if (gaps := np.isnan(values)).any():
+        times, values = times[~gaps], values[~gaps]
+    starts = np.unique(np.append(0, np.searchsorted(times, borders)))
+    starts = starts[starts < len(times)]
     numbers = np.diff(starts, append=len(times))
     if not len(starts):
         return Parts(times, numbers, values, values, values, values, values)
     return Parts(
         times[starts], numbers, np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts),
-        np.add.reduceat(values / np.repeat(numbers, numbers), starts), values[starts], values[np.append(starts[1:], len(values)) - 1],
+        _means(values, starts, numbers), values[starts], values[np.append(starts[1:], len(values)) - 1],
     )  # fmt: skip
 
 
@@ -161,6 +162,13 @@ def buckets(start: int, end: int, number: int) -> I64:
     step, rest = divmod(end - start, number)
     i = np.arange(number + 1, dtype=np.int64)
     return start + step * i + rest * i // number
+
+
+def _means(values: F64, starts: NDArray[np.intp], numbers: I64) -> F64:
+    """Of each run; sums may be larger than numbers can."""
+    with np.errstate(over="ignore"):
+        means: F64 = np.add.reduceat(values, starts) / numbers
+    return means if np.isfinite(means).all() else np.add.reduceat(values / np.repeat(numbers, numbers), starts)
 
 
 def _starts(labels: NDArray[np.intp]) -> NDArray[np.intp]:
