@@ -49,8 +49,9 @@ server/static/index.html: viewer/node_modules/installed $(VIEWER_SOURCES)
 	cd viewer && npm run --silent build
 	@touch $@
 
-# What the tests use beyond Python and Node: Chromium (viewer), OpenSceneGraph's osgconv (oracle for OSGB), a Chinese font, nginx and wrk (http).
-SYSTEM_PACKAGES := chromium:chromium osgconv:openscenegraph nginx:nginx-light wrk:wrk
+# What the tests use beyond Python and Node: Chromium (viewer), OpenSceneGraph's osgconv (oracle for OSGB), a Chinese font, nginx and wrk (http), PostgreSQL with
+# PostGIS (the package is named for its version, and so is what it depends on).
+SYSTEM_PACKAGES := chromium:chromium osgconv:openscenegraph nginx:nginx-light wrk:wrk pg_ctlcluster:postgresql-postgis
 system:
 	@missing=""; for pair in $(SYSTEM_PACKAGES); do command -v $${pair%%:*} >/dev/null || PATH=$$PATH:/usr/sbin command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fonts-wqy-zenhei"; \

@@ -45,15 +45,24 @@ def init(
     namespace: Annotated[
         str, typer.Option(help=tr("Keeps ids of two organisations apart.", "区分不同单位的标识。"))
     ] = "",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help=tr(
+                "Keep the objects in PostgreSQL: postgresql://USER@HOST/DATABASE?schema=NAME.",
+                "把对象保存在 PostgreSQL 中:postgresql://用户@主机/数据库?schema=名称。",
+            )
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make an empty workspace."""
     from tim.workspace import Workspace as Folder
 
     defaults = {name: value for name, value in (("crs", crs), ("vertical", vertical)) if value is not None}
-    made = Folder.create(folder, namespace=namespace, defaults=defaults)
+    made = Folder.create(folder, namespace=namespace, defaults=defaults, store_url=store)
     if json:
-        emit({"workspace": str(made.path.resolve())})
+        emit({"workspace": str(made.path.resolve())} | ({"store": made.store_url} if made.store_url else {}))
     else:
         say(tr(f"workspace {made.path} is ready", f"工作空间 {made.path} 已就绪"))
 

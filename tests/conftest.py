@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.postgres import Server, missing, running
+
 # A busy machine is no reason to fail: examples have no deadline.
 settings.register_profile("tim", deadline=None)
 settings.load_profile("tim")
@@ -48,3 +50,14 @@ def shared_tmp() -> Iterator[Path]:
     for item in [folder, *folder.rglob("*")]:
         item.chmod(0o755)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server with PostGIS; tests that need it skip where it is not installed, and fail there in CI."""
+    if why := missing():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{why}, and CI must have it")
+        pytest.skip(why)
+    with running() as server:
+        yield server

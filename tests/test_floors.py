@@ -15,11 +15,11 @@ FLOORS = {"tim": 1, "importers": 2, "exporters": 2, "tiling": 3, "server": 4, "c
 OUTSIDE = {"benchmarks", "tests"}
 """Nothing of the product imports these."""
 FORBIDDEN = {
-    "tiling": ("tim.store.sqlite",),
+    "tiling": ("tim.store.sqlite", "tim.store.postgis"),
     "tim": ("fastapi", "uvicorn", "laspy", "lazrs", "typer", "rich"),
     "importers": ("fastapi", "uvicorn", "typer", "rich"),
     "server": ("laspy", "lazrs", "typer", "rich"),
-    "cli": ("sqlite3", "laspy", "lazrs", "fastapi"),
+    "cli": ("sqlite3", "psycopg", "laspy", "lazrs", "fastapi"),
 }
 """What a room must not know, beyond the floors above it."""
 HEAVY = {
@@ -40,6 +40,7 @@ HEAVY = {
     "dask",
     "distributed",
     "sqlite3",
+    "psycopg",
 }
 
 
@@ -115,7 +116,7 @@ def test_only_the_workspace_chooses_a_store():
         for path in modules(room)
         if path != ROOT / "tim" / "workspace.py" and not path.is_relative_to(ROOT / "tim" / "store")
         for line, name in imports(path)
-        if within(name, "tim.store.sqlite")
+        if within(name, "tim.store.sqlite") or within(name, "tim.store.postgis")
     ]
     assert not wrong
 

@@ -3,7 +3,7 @@
 ::
 
     workspace.json          format version, namespace, defaults
-    store.sqlite            objects, datasets, sources, history
+    store.sqlite            objects, datasets, sources, history; not there where they are in PostgreSQL
     observations.sqlite     readings of sensors on objects; there from the first series on
     tiles/                  the tile archive: index.sqlite and packs/
     jobs/{dataset}/         ledger and scratch of tiling
@@ -30,14 +30,17 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from tim.classes import Registry
-from tim.errors import WorkspaceError
+from tim.errors import StoreError, WorkspaceError
 from tim.model import Rejected
 from tim.observations import Observations
 from tim.store import ObjectStore
 from tim.store.sqlite import SqliteStore
 
-FORMAT = 1
-"""Version of the folder's layout."""
+FORMAT = 2
+"""Version of the folder's layout. A workspace whose objects are in PostgreSQL has 2, so that programs that do not know of it refuse; others have 1."""
+
+STORE_URL = "TIM_STORE_URL"
+"""Environment variable: the address of the store with its password; it counts where it is otherwise the address the workspace has."""
 
 REPAIRS, LAYER = "tim:repairs", "tim:layer"
 """Properties of quarantined records that are given out to be repaired: which record it is, and the layer of its object."""
@@ -54,19 +57,25 @@ _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 class Workspace:
     """An open workspace folder. Cheap; holds nothing open."""
 
-    def __init__(self, path: Path, namespace: str, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, namespace: str, defaults: Mapping[str, Any], store_url: str | None = None) -> None:
         """Use :meth:`create` or :meth:`open`."""
         self.path = path
         self.namespace = namespace
         """Enters the uids of datasets, so that two installations may or may not share ids; fixed when made."""
         self.defaults = defaults
         """Options used where a command gives none, e.g. ``vertical``; JSON values."""
+        self.store_url = store_url
+        """Where the objects are (:mod:`tim.store.postgis`), without a password; ``None``: in the folder."""
 
     @classmethod
-    def create(cls, path: Path | str, namespace: str = "", defaults: Mapping[str, Any] | None = None) -> Workspace:
+    def create(
+        cls, path: Path | str, namespace: str = "", defaults: Mapping[str, Any] | None = None, store_url: str | None = None,
+    ) -> Workspace:  # fmt: skip
         """Make a workspace in a new or empty folder; one whose making was interrupted is made anew.
 
-        Raises WorkspaceError where there is one already, something else is there, or it cannot be written.
+        ``store_url``: keep the objects in PostgreSQL, in a new store or the one that is there. Its password is not written down.
+
+        Raises WorkspaceError where there is one already, something else is there, or it cannot be written; what opening a store raises.
         """
         path = Path(path)
         if (path / _RECORD).exists():
@@ -83,7 +92,10 @@ class Workspace:
                 (path / name).mkdir(exist_ok=True)
             for left in path.glob(f"{_STORE}*"):
                 left.unlink()
-            SqliteStore.create(path / _STORE).close()
+            if store_url is None:
+                SqliteStore.create(path / _STORE).close()
+            else:
+                workspace.store_url = _make_store(store_url)
             workspace._save()
         except OSError as error:
             raise _unwritable(path, error) from error
@@ -96,6 +108,7 @@ class Workspace:
         try:
             record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
             version, namespace, defaults = int(record["format"]), record["namespace"], record["defaults"]
+            store_url = record.get("store")
         except (FileNotFoundError, NotADirectoryError):
             code = "workspace.missing" if not path.exists() else "workspace.foreign"
             raise WorkspaceError(code, path=str(path)) from None
@@ -105,7 +118,7 @@ class Workspace:
             raise WorkspaceError("workspace.garbled", path=str(path / _RECORD)) from None
         if version > FORMAT:
             raise WorkspaceError("workspace.newer", path=str(path), version=version, known=FORMAT)
-        return cls(path, namespace, defaults)
+        return cls(path, namespace, defaults, store_url)
 
     @property
     def archive_root(self) -> Path:
@@ -142,7 +155,13 @@ class Workspace:
 
     def store(self) -> ObjectStore:
         """The object store, opened; close it (it is a context manager)."""
-        return SqliteStore(self.path / _STORE)
+        if self.store_url is None:
+            return SqliteStore(self.path / _STORE)
+        from tim.store.postgis import PostgisStore, address
+
+        told = os.environ.get(STORE_URL)
+        same = told and address(told).name == self.store_url
+        return PostgisStore(told if told and same else self.store_url)
 
     def observations(self) -> Observations:
         """The observations; close them (a context manager). Nothing is opened or made before it is needed."""
@@ -150,7 +169,7 @@ class Workspace:
 
     def set_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Replace the defaults, in one step that a kill cannot tear."""
-        changed = Workspace(self.path, self.namespace, dict(defaults))
+        changed = Workspace(self.path, self.namespace, dict(defaults), self.store_url)
         try:
             changed._save()
         except OSError as error:
@@ -204,8 +223,23 @@ class Workspace:
                 _unlock(file)
 
     def _save(self) -> None:
-        record = {"format": FORMAT, "namespace": self.namespace, "defaults": self.defaults}
+        record: dict[str, Any] = {"format": 1, "namespace": self.namespace, "defaults": self.defaults}
+        if self.store_url is not None:
+            record |= {"format": FORMAT, "store": self.store_url}
         _write_atomically(self.path / _RECORD, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+
+
+def _make_store(url: str) -> str:
+    """Make a store in PostgreSQL, or see that one is there; its address without the password."""
+    from tim.store.postgis import PostgisStore, address
+
+    try:
+        PostgisStore.create(url).close()
+    except StoreError as error:
+        if error.code != "store.pg-exists":
+            raise
+        PostgisStore(url).close()
+    return address(url).name
 
 
 class Quarantine:

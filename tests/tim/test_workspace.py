@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from tests.postgres import Server
 from tim import workspace as module
 from tim.errors import TimError, WorkspaceError
 from tim.model import Rejected
@@ -276,3 +278,42 @@ def test_quarantine_streams_what_was_found_before_an_error(made: Workspace):
     with pytest.raises(ZeroDivisionError):
         made.quarantine.add("town", failing())
     assert made.quarantine.count("town") == 1
+
+
+def test_objects_in_postgresql(tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch):
+    """Two folders may share a store; the record has no password, and programs of before refuse it."""
+    shown = f"{postgres.url}?schema=workspace"
+    url = shown.replace("tim@", "tim:secret@")
+    try:
+        made = Workspace.create(tmp_path / "a", "site", store_url=url)
+        with made.store() as store:
+            store.put_dataset(TOWN)
+        made.set_defaults({"vertical": "egm96"})
+        again = Workspace.create(tmp_path / "b", "site", store_url=shown)
+        for folder in (made, again):
+            record = json.loads((folder.path / "workspace.json").read_text(encoding="utf-8"))
+            assert (record["format"], record["store"]) == (2, shown)
+            assert not (folder.path / "store.sqlite").exists()
+            with Workspace.open(folder.path).store() as store:
+                assert store.datasets() == [TOWN]
+        for told in (url, shown.replace("=workspace", "=another")):
+            monkeypatch.setenv("TIM_STORE_URL", told)
+            with made.store() as store:
+                assert store.datasets() == [TOWN]
+    finally:
+        with psycopg.connect(postgres.url, autocommit=True) as db:
+            db.execute("DROP SCHEMA workspace CASCADE")
+
+
+def test_a_store_that_cannot_be_made_leaves_no_workspace(tmp_path: Path):
+    with pytest.raises(WorkspaceError) as caught:
+        Workspace.create(tmp_path / "w", store_url="postgresql://u:secret@127.0.0.1:1/db?connect_timeout=2")
+    assert caught.value.code == "store.pg-unreachable"
+    assert not (tmp_path / "w" / "workspace.json").exists()
+    assert Workspace.create(tmp_path / "w").store_url is None
+
+
+def test_a_workspace_with_its_store_in_the_folder_is_as_before(made: Workspace):
+    record = json.loads((made.path / "workspace.json").read_text(encoding="utf-8"))
+    assert record.keys() == {"format", "namespace", "defaults"}
+    assert record["format"] == 1

@@ -129,18 +129,13 @@ class RelationalStore(ABC, Generic[C]):
     work: ClassVar[Callable[..., Work[Any]]]
     """Makes what applies a changeset: of a connection, the changeset, the dataset's row and the dataset."""
 
-    def __init__(self, name: str, clock: Callable[[], str]) -> None:
-        """``name``: what messages call the store. ``clock`` tells the time to log and *now*."""
-        self._name, self._clock = name, clock
-        self._idle: list[C] = []
-        self._idle_lock = threading.Lock()
-        self._writer: C | None = None
-        self._write_lock = threading.RLock()
+    def __init__(self, clock: Callable[[], str]) -> None:
+        """``clock`` tells the time to log and *now*."""
+        self._clock = clock
         self._applying: int | None = None
         """The thread that applies a changeset, whose blobs wait to be written together."""
         self._blobs: list[tuple[bytes, bytes | memoryview]] = []
         self._blob_bytes = 0
-        self._closed = False
 
     def __enter__(self) -> Self:
         return self

@@ -72,6 +72,12 @@ def in_force(where: Where, seq: int | None, valid: str, until: str | None = None
     where.add(f"{row}.valid_from <= ? AND {row}.valid_to > ?", valid if until is None else until, valid)
 
 
+def valid_itself(where: Where, row: str, valid: str) -> None:
+    """A code or a relation that is valid itself at a moment, a sort key; its ends are stored as texts."""
+    where.add(f"({row}.valid_from IS NULL OR rtrim({row}.valid_from, 'Z') <= ?)", valid)
+    where.add(f"({row}.valid_to IS NULL OR rtrim({row}.valid_to, 'Z') > ?)", valid)
+
+
 def of_dataset(dataset: int, seq: int | None, valid: str, scenario: str, layer: str | None = None) -> Where:
     """What a dataset says at a moment on a line, in a layer where one is given."""
     where = Where()

@@ -35,7 +35,7 @@ class SqliteStore(RelationalStore[sqlite3.Connection]):
 
         Raises StoreError where there is none, or one of a newer version.
         """
-        super().__init__(str(path), clock)
+        super().__init__(clock)
         self.path = Path(path)
         self._file = Connections(
             self.path, lambda: schema.reader(self.path, wait), lambda: schema.writer(self.path, wait)

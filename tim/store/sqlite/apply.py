@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from math import isqrt
@@ -12,9 +13,11 @@ from uuid import UUID
 from tim.model import Dataset
 from tim.place import Box3
 from tim.store import Changeset
+from tim.store.sqlite.schema import INDEXES
 from tim.store.working import Work
 
 _BOXES = 50_000
+_INDEX_NAMES = re.findall(r"EXISTS (\w+)", INDEXES)
 _NODE = 32
 """About as many boxes as fill a node of the index."""
 
@@ -28,6 +31,8 @@ class SqliteWork(Work[sqlite3.Connection]):
         """As for all stores; index rows wait longer than a batch."""
         super().__init__(db, changeset, row, dataset)
         self.boxes: list[tuple[float, ...]] = []
+        self.filling = False
+        """Whether this fills an empty store, and indexes wait until it has."""
         db.execute("PRAGMA defer_foreign_keys = 1")
 
     def load(self, ids: set[UUID]) -> Iterable[tuple[UUID, Sequence[Any]]]:
@@ -44,6 +49,10 @@ class SqliteWork(Work[sqlite3.Connection]):
     def write(self) -> None:
         """Write what the batch queued."""
         many = self.db.executemany
+        if len(self.objects) == self.BATCH == self.next_object - 1:
+            self.filling = True
+            for name in _INDEX_NAMES:
+                self.db.execute(f"DROP INDEX {name}")
         many("INSERT INTO object (id, tim_id, dataset, layer, source_key) VALUES (?, ?, ?, ?, ?)", self.objects)
         many("UPDATE version SET seq_to = ? WHERE id = ?", self.closed)
         many("UPDATE version SET source = ? WHERE id = ?", self.noted)
@@ -55,7 +64,7 @@ class SqliteWork(Work[sqlite3.Connection]):
             self.versions,
         )
         if len(self.boxes) >= _BOXES:
-            self.settle()
+            self.write_boxes()
         many("INSERT INTO code VALUES (?, ?, ?, ?, ?, ?, ?)", self.codes)
         many("INSERT INTO relation VALUES (?, ?, ?, ?, ?, ?, ?)", self.relations)
         many("INSERT INTO representation VALUES (?, ?, ?, ?, ?, ?, ?)", self.representations)
@@ -69,6 +78,13 @@ class SqliteWork(Work[sqlite3.Connection]):
         self.boxes += index_rows(row, box)
 
     def settle(self) -> None:
+        """What waited."""
+        self.write_boxes()
+        if self.filling:
+            for statement in INDEXES.strip().split(";\n"):
+                self.db.execute(statement)
+
+    def write_boxes(self) -> None:
         """Write the index rows that are waiting, neighbours together: a tree grown so answers in two thirds of the time."""
         self.db.executemany("INSERT INTO box_index VALUES (?, ?, ?, ?, ?, ?, ?)", tiled(self.boxes))
         self.boxes.clear()

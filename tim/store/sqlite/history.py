@@ -11,7 +11,7 @@ from uuid import UUID
 from tim.model import Code
 from tim.place import Box3
 from tim.store import Changed, Changes, Link, Touched
-from tim.store.sql import INT64, Where, changes_of, in_force
+from tim.store.sql import INT64, Where, changes_of, in_force, valid_itself
 from tim.store.sqlite.query import COLUMNS, JOINS, marks, padded
 
 
@@ -72,7 +72,7 @@ def related(
         where.add(f"r.kind IN ({marks(kinds)})", *kinds)
     where.add("v.scenario = ?", scenario)
     in_force(where, seq, valid)
-    _valid(where, "r", valid)
+    valid_itself(where, "r", valid)
     tables = (
         "relation r CROSS JOIN version v ON v.id = r.version CROSS JOIN object o ON o.id = v.object"
         if inverse
@@ -101,7 +101,7 @@ def duplicate_codes(db: sqlite3.Connection, dataset: int, valid: str) -> Iterato
     """Codes of several objects on the common line."""
     where = Where()
     in_force(where, None, valid)
-    _valid(where, "c", valid)
+    valid_itself(where, "c", valid)
     where.add("v.scenario = '' AND o.dataset = ?", dataset)
     rows: Iterator[tuple[Any, ...]] = db.execute(
         "SELECT c.scheme, c.edition, c.value, json_group_array(DISTINCT hex(o.tim_id)) FROM code c CROSS JOIN version v ON v.id = c.version"
@@ -111,9 +111,3 @@ def duplicate_codes(db: sqlite3.Connection, dataset: int, valid: str) -> Iterato
     )
     for scheme, edition, value, ids in rows:
         yield Code(scheme, edition, value), sorted(UUID(i) for i in json.loads(ids))
-
-
-def _valid(where: Where, row: str, valid: str) -> None:
-    """What is valid itself at a moment, a sort key; its ends are stored as texts."""
-    where.add(f"({row}.valid_from IS NULL OR rtrim({row}.valid_from, 'Z') <= ?)", valid)
-    where.add(f"({row}.valid_to IS NULL OR rtrim({row}.valid_to, 'Z') > ?)", valid)

@@ -1,0 +1,259 @@
+"""Looking: filters to PostgreSQL's SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from tim.place import Box3
+from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
+from tim.store.canonical import dumps
+from tim.store.postgis.session import Session
+from tim.store.sql import (
+    Where,
+    add_appearances,
+    class_ids_of,
+    in_force,
+    meets,
+    number_of,
+    of_dataset,
+    origins_of,
+    outline_of,
+    page_of,
+    spans_of,
+    version,
+    wanted_by,
+)
+
+_OUTLINE = 50_000
+
+COLUMNS = """
+  uuid_send(o.tim_id), v.n, d.slug, o.layer, o.source_key, k.path, v.name, v.attributes,
+  v.west, v.south, v.bottom, v.east, v.north, v.top, v.stage, v.scenario, v.valid_from, v.valid_to,
+  coalesce((SELECT json_agg(json_build_array(scheme, edition, value, valid_from, valid_to) ORDER BY i)::text FROM code WHERE version = v.id), '[]'),
+  coalesce((SELECT json_agg(json_build_array(kind, target, valid_from, valid_to, evidence) ORDER BY i)::text
+            FROM relation WHERE version = v.id), '[]'),
+  coalesce((SELECT json_agg(json_build_array(role, lod, format, content, properties::json) ORDER BY i)::text
+            FROM representation WHERE version = v.id), '[]'),
+  v.seq_from, made.time, ended.time, (SELECT key FROM source WHERE id = v.source)
+"""
+JOINS = """
+  JOIN class k ON k.id = v.class JOIN dataset d ON d.id = o.dataset
+  JOIN changeset made ON made.seq = v.seq_from LEFT JOIN changeset ended ON ended.seq = v.seq_to
+"""
+OBJECTS = "object o JOIN version v ON v.object = o.id"
+
+
+def page(db: Session, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int) -> Page:
+    """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
+    code = () if wanted.code is None else (wanted.code.scheme, wanted.code.edition, wanted.code.value)
+    texts = (wanted.class_id or "", wanted.scenario, wanted.layer or "", *code)
+    if any("\0" in text for text in texts):
+        return Page([], None)
+    where = wanted_by(db, wanted, seq, valid)
+    if after is not None:
+        where.add("o.tim_id > ?", after)
+    if wanted.box is not None:
+        _box(where, wanted.box)
+    for name, value in wanted.attributes.items():
+        _attribute(where, name, value)
+    for name, text in wanted.properties.items():
+        _property(where, name, text)
+    distinct, last = ("", "") if wanted.during is None else ("DISTINCT ON (o.tim_id)", ", v.valid_from DESC")
+    rows = db.execute(
+        f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset)"
+        f" FROM (SELECT {distinct} v.id FROM {OBJECTS} WHERE {where.sql} ORDER BY o.tim_id{last} LIMIT ?) hit"
+        f" JOIN version v ON v.id = hit.id JOIN object o ON o.id = v.object {JOINS} ORDER BY o.tim_id",
+        [*where.parameters, limit + 1],
+    ).fetchall()
+    return page_of(rows, seq, valid, limit)
+
+
+def history(db: Session, tim_id: UUID) -> list[ObjectVersion]:
+    """All versions of an object."""
+    rows = db.execute(f"SELECT {COLUMNS} FROM {OBJECTS} {JOINS} WHERE o.tim_id = ? ORDER BY v.n", (tim_id,))
+    return [version(row) for row in rows]
+
+
+def read(db: Session, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str) -> list[ObjectVersion]:
+    """Some hundred objects."""
+    where = _among(ids, seq, valid, scenario)
+    rows = db.execute(f"SELECT {COLUMNS} FROM {OBJECTS} {JOINS} WHERE {where.sql}", where.parameters)
+    return [version(row) for row in rows]
+
+
+def versions(db: Session, rows: Sequence[int]) -> dict[int, ObjectVersion]:
+    """Versions by their rows."""
+    found = db.execute(f"SELECT {COLUMNS}, v.id FROM {OBJECTS} {JOINS} WHERE v.id = ANY(?::bigint[])", (list(rows),))
+    return {row[-1]: version(row) for row in found}
+
+
+def outline(
+    db: Session, dataset: int, seq: int | None, valid: str, scenario: str, box: Box3 | None, layer: str | None
+) -> Iterator[Outline]:
+    """The columns of a dataset's objects, in batches."""
+    where = of_dataset(dataset, seq, valid, scenario, layer)
+    if box is not None:
+        _box(where, box)
+    class_ids = class_ids_of(db)
+    for batch in db.stream(
+        "SELECT uuid_send(o.tim_id), v.id, v.class, v.digest, v.west, v.south, v.bottom, v.east, v.north, v.top"
+        f" FROM {OBJECTS} WHERE {where.sql}",
+        where.parameters,
+        _OUTLINE,
+    ):
+        yield outline_of(batch, class_ids)
+
+
+def standing(
+    db: Session, ids: Sequence[bytes], seq: int | None, valid: str, scenario: str
+) -> Iterator[tuple[bytes, Standing]]:
+    """Some hundred objects."""
+    where = _among([UUID(bytes=i) for i in ids], seq, valid, scenario)
+    rows = db.execute(
+        f"SELECT uuid_send(o.tim_id), v.id, v.west, v.south, v.bottom, v.east, v.north, v.top FROM {OBJECTS} WHERE {where.sql}",
+        where.parameters,
+    )
+    for tim_id, row, west, *box in rows:
+        yield tim_id, Standing(row, None if west is None else (west, *box))
+
+
+def appearances(db: Session, versions: Sequence[int], found: dict[int, Appearance]) -> None:
+    """Add some hundred versions, of which there is one row for each representation."""
+    rows = db.execute(
+        "SELECT v.id, uuid_send(o.tim_id), k.path, v.name, v.attributes, r.role, r.lod, r.format, r.content, r.properties"
+        f" FROM {OBJECTS} JOIN class k ON k.id = v.class LEFT JOIN representation r ON r.version = v.id"
+        " WHERE v.id = ANY(?::bigint[]) ORDER BY v.id, r.i",
+        (list(versions),),
+    )
+    add_appearances(rows, found)
+
+
+def attribute_kinds(
+    db: Session, dataset: int, names: Sequence[str] | None, seq: int | None, valid: str, scenario: str
+) -> Iterable[tuple[str, str]]:
+    """Names and JSON types of some attributes, or of all. A number is an integer if it is written as one."""
+    where = of_dataset(dataset, seq, valid, scenario)
+    if names is not None:
+        where.add("key = ANY(?::text[])", [name for name in names if "\0" not in name])
+    rows: Iterable[Any] = db.execute(
+        "SELECT DISTINCT key, CASE json_typeof(value) WHEN 'number' THEN CASE WHEN value::text ~ '[.eE]' THEN 'real' ELSE 'integer' END"
+        " WHEN 'boolean' THEN value::text WHEN 'string' THEN 'text' ELSE json_typeof(value) END"
+        f" FROM {OBJECTS} CROSS JOIN json_each(v.attributes::json) WHERE {where.sql}",
+        where.parameters,
+    )
+    return rows
+
+
+def class_counts(db: Session, dataset: int, seq: int | None, valid: str, scenario: str) -> dict[str, int]:
+    """Objects by class, ordered by class id."""
+    where = of_dataset(dataset, seq, valid, scenario)
+    rows: Iterable[Any] = db.execute(
+        f"SELECT k.path, n FROM (SELECT v.class, count(*) n FROM {OBJECTS} WHERE {where.sql} GROUP BY v.class) c"
+        " JOIN class k ON k.id = c.class ORDER BY k.path",
+        where.parameters,
+    )
+    return dict(rows)
+
+
+def count(db: Session, dataset: int | None, valid: str) -> int:
+    """Objects on the common line."""
+    where, tables = Where(), "version v"
+    where.add("v.scenario = ''")
+    in_force(where, None, valid)
+    if dataset is not None:
+        tables = OBJECTS
+        where.add("o.dataset = ?", dataset)
+    ((found,),) = db.execute(f"SELECT count(*) FROM {tables} WHERE {where.sql}", where.parameters)
+    return int(found)
+
+
+def origins(db: Session, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
+    """Where a layer's objects are from, in batches."""
+    where = of_dataset(dataset, None, valid, scenario, layer)
+    sql = f"SELECT uuid_send(o.tim_id), v.source FROM {OBJECTS} WHERE {where.sql}"
+    return origins_of(db, dataset, db.stream(sql, where.parameters, _OUTLINE))
+
+
+def search(db: Session, text: str, datasets: Sequence[int], valid: str, limit: int) -> Iterator[int]:
+    """Rows of versions in force by code, by the beginning of their name, by a part of it. Only A to Z have two cases, as in every store."""
+    if "\0" in text:
+        return
+    where = Where()
+    in_force(where, None, valid)
+    where.add("o.dataset = ANY(?::int[])", list(datasets))
+    folded = 'lower(?::text COLLATE "C")'
+    ways: tuple[tuple[str, tuple[str, ...]], ...] = (
+        (f"SELECT v.id FROM code c JOIN version v ON v.id = c.version JOIN object o ON o.id = v.object WHERE c.value = ? AND {where.sql}", (text,)),
+        (
+            f"SELECT v.id FROM {OBJECTS} WHERE v.name != '' AND lower(v.name) >= {folded} AND lower(v.name) < {folded} || chr(1114111)"
+            f" AND {where.sql} ORDER BY lower(v.name), v.id",
+            (text, text),
+        ),
+        (f"SELECT v.id FROM {OBJECTS} WHERE v.name != '' AND strpos(lower(v.name), {folded}) > 0 AND {where.sql}", (text,)),
+    )  # fmt: skip
+    for sql, values in ways:
+        for (row,) in db.execute(f"{sql} LIMIT ?", (*values, *where.parameters, limit)):
+            yield row
+
+
+def blobs(db: Session, hashes: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    """Bytes by their content."""
+    for batch in db.stream("SELECT hash, data FROM blob WHERE hash = ANY(?::bytea[])", (list(hashes),), 50):
+        yield from batch
+
+
+def _among(ids: Sequence[UUID], seq: int | None, valid: str, scenario: str) -> Where:
+    where = Where()
+    where.add("o.tim_id = ANY(?::uuid[]) AND v.scenario = ?", list(ids), scenario)
+    in_force(where, seq, valid)
+    return where
+
+
+def _box(where: Where, box: Box3) -> None:
+    """Index candidates by float32, then the exact float64 test."""
+    west, south, bottom, east, north, top = map(float, box)
+    spans = spans_of(west, east)
+    asked = "ST_SetSRID(ST_MakeLine(ST_MakePoint(?, ?, ?), ST_MakePoint(?, ?, ?)), 4979)"
+    tests = [f"v.{column} &&& {asked}" for column in ("span", "span_beyond") for _ in spans]
+    corners = [value for low, high in spans for value in (low, south, bottom, high, north, top)]
+    where.add(f"({' OR '.join(tests)})", *corners, *corners)
+    meets(where, spans, south, bottom, north, top)
+
+
+def _attribute(where: Where, name: str, value: Any) -> None:
+    """Equality as JSON has it: ``1`` is ``1.0``, but neither ``true`` nor ``"1"``; objects and arrays compare whole, as they are written."""
+    if isinstance(value, Mapping | list | tuple):
+        text = dumps(value, name)
+        if not _storable(name, text):
+            where.add("FALSE")
+            return
+        where.add("(v.attributes::json -> ?::text)::text = ?", name, text)
+    else:
+        _has(where, name, value)
+
+
+def _property(where: Where, name: str, text: str) -> None:
+    """Equality as a reader has it, who sees no difference between a number and its digits."""
+    values: list[Any] = [text]
+    if text in ("true", "false"):
+        values.append(text == "true")
+    number = number_of(text)
+    if number is not None:
+        values.append(number)
+    _has(where, name, *values)
+
+
+def _has(where: Where, name: str, *values: Any) -> None:
+    """An attribute is one of some scalars; the index of ``facts`` finds it."""
+    asked = [dumps({name: value}, name) for value in values]
+    if all(map(_storable, asked)):
+        where.add(f"({' OR '.join(['v.facts @> ?::jsonb'] * len(asked))})", *asked)
+    else:
+        where.add("FALSE")
+
+
+def _storable(*texts: str) -> bool:
+    """Whether PostgreSQL can hold JSON: a NUL it cannot, and so nothing has one."""
+    return not any("\0" in text or "\\u0000" in text.replace("\\\\", "") for text in texts)
