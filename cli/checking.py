@@ -1,4 +1,4 @@
-"""``tim check``, ``tim describe``, ``tim quarantine``: how good a dataset is, what it says of itself, and what could not be taken."""
+"""``tim check``, ``tim describe``: how good a dataset is, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from cli.output import DEFAULT_WORKSPACE, DONE, QUARANTINED, Json, Workspace, emit, say, table
 from cli.text import number, tr
-from tim.errors import UsageError, WorkspaceError, render
+from tim.errors import WorkspaceError, render
 
 Dataset = Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))]
 
@@ -29,10 +29,6 @@ def register(app: typer.Typer) -> None:
             "What a dataset says of itself: authority, standard, accuracy …", "数据集登记信息:权责单位、标准、精度等。"
         ),
     )(describe)
-    app.command(
-        "quarantine",
-        help=tr("Records that could not be taken, to repair and import.", "未能入库的记录,供修复后重新导入。"),
-    )(quarantine)
 
 
 def check(
@@ -98,37 +94,3 @@ def describe(
         emit({"dataset": dataset, "record": said or None})
     else:
         table("", [tr("what", "项目"), ""], list(said.items()))
-
-
-def quarantine(
-    dataset: Dataset,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help=tr("Write them as GeoJSON lines, to repair and import again.", "写成 GeoJSON 行文件,修复后重新导入。")
-        ),
-    ] = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    json: Json = False,
-) -> None:
-    """What is still to be repaired."""
-    from tim.errors import TimError
-    from tim.workspace import Workspace as Folder
-
-    folder = Folder.open(Path(workspace))
-    with folder.store() as store:
-        slug = store.dataset(dataset).slug
-    found = list(folder.quarantine.records(slug))
-    if out is not None and out.exists():
-        raise UsageError("cli.exists", path=str(out))
-    written = folder.quarantine.export(slug, out) if out is not None else 0
-    if json:
-        records = [{"where": r.where, **TimError(r.code, **r.fields).record()} for r in found]
-        emit({"dataset": slug, "records": records, "out": out and str(out), "written": written})
-        return
-    table(
-        "", [tr("where", "位置"), tr("what, and what to do", "问题与处理方法")],
-        [(r.where, f"[{r.code}] {render(r.code, r.fields)}") for r in found],
-    )  # fmt: skip
-    if out is not None:
-        say(tr(f"{out}: {written} records to repair and import", f"{out}:{written} 条记录,修复后可导入"))

@@ -171,7 +171,6 @@ def test_pages_follow_each_other(town: Town):
         (("log", "--object", "x"), "cli.no-object"),
         (("log", "--object", str(UUID(int=5))), "cli.no-object"),
         (("describe", "town", "missing.yaml"), "quality.unreadable"),
-        (("quarantine", "nowhere"), "store.no-dataset"),
     ],
 )
 def test_what_is_refused(town: Town, command: tuple[str, ...], code: str, monkeypatch: pytest.MonkeyPatch):
@@ -291,31 +290,6 @@ def test_checked_and_described(town: Town, tmp_path: Path):
     assert (told["record"]["title"], told["scenarios"]) == ("小镇", {"plan-a": 2})
     outside = town("check", "town", "--checks", "extent", "--json", code=3).json["findings"]
     assert {e["where"] for f in outside for e in f["examples"]} >= {"houses#d"}
-
-
-def test_quarantined_records_are_given_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    ok("init", tmp_path / "ws")
-    square = {
-        "type": "Polygon",
-        "coordinates": [[[120, 30], [120.001, 30], [120.001, 30.001], [120, 30.001], [120, 30]]],
-    }
-    features = [{"type": "Feature", "properties": {"id": key, "h": 9}, "geometry": square} for key in ("a", None)]
-    source = tmp_path / "houses.geojson"
-    source.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
-    assert (
-        tim(
-            "import", source, "-w", tmp_path / "ws", "--dataset", "houses", "--key", "id", "--vertical", "ellipsoid"
-        ).code
-        == 3
-    )
-    town = Town(tmp_path / "ws", capsys)
-    out = tmp_path / "repair.geojsonl"
-    told = town("quarantine", "houses", "--out", out, "--json").json
-    assert [r["code"] for r in told["records"]] == ["vector.key-missing"]
-    assert told["written"] == 1
-    assert json.loads(out.read_text(encoding="utf-8"))["properties"]["h"] == 9
-    assert town("quarantine", "houses", "--out", out, "--json", code=2).json["error"]["code"] == "cli.exists"
-    assert "key-missing" in town("quarantine", "houses").out
 
 
 def test_the_command_itself(town: Town):
