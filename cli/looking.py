@@ -32,6 +32,20 @@ def register(app: typer.Typer) -> None:
 
 def info(
     dataset: Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))] = "",
+    quarantine: Annotated[
+        bool,
+        typer.Option(
+            "--quarantine",
+            help=tr("List the dataset's records that could not be taken.", "列出该数据集未能导入的记录。"),
+        ),
+    ] = False,
+    repair: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.geojsonl",
+            help=tr("Write those that can be mended as GeoJSON, one a line.", "把可修复的记录写为 GeoJSON 文本序列。"),
+        ),
+    ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     json: Json = False,
 ) -> None:
@@ -41,6 +55,9 @@ def info(
     from tim.workspace import Workspace as Folder
 
     folder = Folder.open(Path(workspace))
+    if quarantine or repair is not None:
+        _quarantined(folder, dataset, repair, json=json)
+        return
     with folder.store() as store:
         chosen = [store.dataset(dataset)] if dataset else store.datasets()
         archive = Archive(folder.archive_root)
@@ -79,6 +96,25 @@ def info(
         for source in records[0]["sources"]:
             say("")
             print_place(source["key"], source["place"])
+
+
+def _quarantined(folder: Folder, dataset: str, repair: Path | None, *, json: bool) -> None:
+    """The open records of one dataset, and those that can be mended in a file."""
+    if not dataset:
+        raise UsageError("cli.no-dataset-named")
+    with folder.store() as store:
+        store.dataset(dataset)
+    records = list(folder.quarantine.records(dataset))
+    written = None if repair is None else folder.quarantine.export(dataset, repair)
+    if json:
+        told = [TimError(r.code, **r.fields).record() | {"where": r.where, "source": r.source} for r in records]
+        emit({"dataset": dataset, "records": told, "written": written})
+        return
+    rows = [(r.where, render(r.code, r.fields)) for r in records]
+    table(tr("Quarantined", "隔离的记录"), [tr("where", "位置"), tr("what, and what to do", "原因与处理方法")], rows)
+    if repair is not None:
+        say(tr(f"{written} of them are in {repair}; mend them there and import the file into {dataset} with the options of the first time.",
+               f"其中 {written} 条已写入 {repair};修复后请以原有选项导入数据集 {dataset}。"))  # fmt: skip
 
 
 def print_place(name: str, report: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import numpy as np
 
+from tim.classes import Registry, shipped
 from tim.model import Blob, ObjectRecord, Rejected, derived_id
 from tim.place import Box3, Place
 from tim.place.resolve import FoundCrs
@@ -73,6 +74,8 @@ class ImportContext:
     """What the user says about how to read it, by name: ``key`` (field of the source key), ``mapping`` (path of a mapping file), …; JSON values."""
     dataset: UUID = field(default_factory=lambda: UUID(int=0))
     """Uid of the dataset the objects go to."""
+    classes: Registry = field(default_factory=shipped)
+    """What kinds of things there are."""
 
     def id_of(self, source_key: str, layer: str | None = None) -> UUID:
         """The ``tim_id`` that an object of this import gets: what relations between its objects name."""

@@ -18,6 +18,7 @@ from importers import ImportContext, Probe, importer, layer_of, settled
 from importers.origins import NOBODY, Held, Numbers, judged, slot
 from importers.plan import Delivery, place_of
 from importers.redelivery import id_of
+from tim.classes import Registry
 from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, ObjectRecord, Rejected, Stage
 from tim.place import Box3, Place, boxes
@@ -65,6 +66,7 @@ class Reading:
 
     dataset: str
     uid: UUID
+    classes: Registry
     kind: str = ""
     title: str = ""
     deliveries: list[Imported] = field(default_factory=list)
@@ -105,7 +107,7 @@ class Reading:
             place = place_of(found, delivery.place, defaults, delivery.settings)
             one = _One(found.key, str(delivery.settings.get("scenario", "")))
             said = _said(delivery.settings)
-            for item in importer(found.format).read(found, _context(delivery, place, self.uid)):
+            for item in importer(found.format).read(found, _context(delivery, place, self)):
                 self.keep(said(item) if isinstance(item, ObjectRecord) else item, problems, one)
             losses = [problem for problem in problems.values() if not is_warning(problem.code)]
             if not one.sources and losses:
@@ -281,10 +283,12 @@ def fresh(delivery: Delivery) -> Delivery:
     return replace(delivery, probe=settled(replace(found, uri=uri), delivery.settings))
 
 
-def _context(delivery: Delivery, place: Place, dataset: UUID) -> ImportContext:
+def _context(delivery: Delivery, place: Place, reading: Reading) -> ImportContext:
     """What the importer needs besides the probe. Bulk data has one layer; objects have one per delivery, unless the user names it."""
     layer = layer_of(delivery.probe) if delivery.probe.kind == "objects" else ""
-    return ImportContext(place, str(delivery.settings.get("layer", layer)), delivery.settings, dataset)
+    return ImportContext(
+        place, str(delivery.settings.get("layer", layer)), delivery.settings, reading.uid, reading.classes
+    )
 
 
 def _said(settings: Mapping[str, Any]) -> Callable[[ObjectRecord], ObjectRecord]:

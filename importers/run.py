@@ -19,7 +19,6 @@ from importers.origins import Held, held
 from importers.plan import Delivery, Plan, defaults_of
 from importers.reading import FINEST, Imported, Reading, fresh
 from importers.redelivery import Diff, compare, id_of, uuid_of
-from tim.classes import Registry
 from tim.errors import SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, Dataset, Rejected, dataset_uid
 from tim.place import Box3, Frame
@@ -104,18 +103,17 @@ def run_import(workspace: Workspace, plan: Plan, progress: Listener | None = Non
     imported: list[Imported] = []
     rejected = [*plan.left_out, *run.listed]
     failed: list[Reading] = []
-    registry = workspace.classes()
     with run.locked(), workspace.store() as store:
         _check_kinds(store, run.ordered)
         for slug, deliveries in run.datasets():
             known = run.known(store, slug, deliveries) if retire is None else {}
-            with closing(Reading(slug, dataset_uid(slug, workspace.namespace))) as reading:
+            with closing(Reading(slug, dataset_uid(slug, workspace.namespace), run.classes)) as reading:
                 run.read(reading, deliveries, known)
                 if not reading.deliveries:
                     rejected += reading.rejected
                     failed.append(reading)
                     continue
-                result = _apply(store, reading, retire, registry)
+                result = _apply(store, reading, retire)
             rejected += reading.rejected
             done.append(result)
             imported += reading.deliveries
@@ -143,7 +141,7 @@ def diff_import(workspace: Workspace, plan: Plan, progress: Listener | None = No
     with workspace.store() as store:
         _check_kinds(store, run.ordered)
         for slug, deliveries in run.datasets():
-            with closing(Reading(slug, dataset_uid(slug, workspace.namespace))) as reading:
+            with closing(Reading(slug, dataset_uid(slug, workspace.namespace), run.classes)) as reading:
                 run.read(reading, deliveries, {})
                 readings.append(reading)
                 if reading.deliveries:
@@ -171,6 +169,7 @@ class _Run:
         self.workspace, self.progress = workspace, progress
         self.ordered = sorted((d for d in plan.deliveries if d.take), key=lambda d: (d.dataset, d.probe.key))
         self.defaults = defaults_of(workspace) if plan.defaults == PlaceOptions() else plan.defaults
+        self.classes = workspace.classes()
         self.number = 0
         self._stamps = Stamps(self.defaults)
 
@@ -288,7 +287,7 @@ def _diffs(store: ObjectStore, dataset: Dataset, reading: Reading, others: Mappi
     }  # fmt: skip
 
 
-def _apply(store: ObjectStore, reading: Reading, retire: str | None, registry: Registry) -> DatasetImport:
+def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetImport:
     """Write one dataset: itself if it is new, then its changeset."""
     old = _there(store, reading)
     dataset = old or Dataset(
@@ -311,7 +310,7 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None, registry: R
             if isinstance(item, Blob):
                 store.put_blob(item.data)
             else:
-                for check, problem in problems(item.object, registry):
+                for check, problem in problems(item.object, reading.classes):
                     quality.add(check, problem, where(item.object), id_of(item.object, reading.uid))
                 yield item
         if retire is not None:

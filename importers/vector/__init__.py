@@ -88,7 +88,7 @@ def read(probe: Probe, context: ImportContext) -> Iterator[ObjectRecord | Blob |
         batches, fields, prints = _opened(probe, path, layer, settings, mapping)
     except OSError as error:
         raise SourceError("vector.unreadable", file=probe.key, reason=error.strerror or str(error)) from None
-    rule = rule_of(layer, fields, mapping, str(settings.get("key") or ""))
+    rule = rule_of(layer, fields, mapping, str(settings.get("key") or ""), context.classes)
     own = str(settings.get("layer") or rule.layer or context.layer)
     reader = Reader(probe.key, own, rule, context, solids=probe.options.get("geometry") == "multipatch")
     for batch in batches:

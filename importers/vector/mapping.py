@@ -21,7 +21,7 @@ from typing import Any
 
 from importers.document import Node, read_document
 from importers.vector import recognise as usual
-from tim.classes import all_classes
+from tim.classes import Registry, shipped
 from tim.errors import UsageError
 from tim.model import Stage
 
@@ -116,7 +116,13 @@ class MappingFile:
         return found if any(found.values()) else None
 
 
-def rule_of(layer: str, fields: Sequence[str], mapping: MappingFile | None = None, key: str = "") -> Rule:
+def rule_of(
+    layer: str,
+    fields: Sequence[str],
+    mapping: MappingFile | None = None,
+    key: str = "",
+    classes: Registry | None = None,
+) -> Rule:
     """The rule of a layer with these fields. ``key`` is the user's ``--key``, which goes before the mapping's.
 
     Raises UsageError for a mapping entry that names a field the layer does not have, or anything else it cannot mean.
@@ -126,7 +132,7 @@ def rule_of(layer: str, fields: Sequence[str], mapping: MappingFile | None = Non
         raise UsageError("vector.no-key-field", layer=layer, field=key, known=", ".join(fields))
     if mapping is None or node is None:
         return _automatic(layer, fields, key)
-    return _Entry(node, fields, mapping.path).rule(layer, key)
+    return _Entry(node, fields, mapping.path, classes or shipped()).rule(layer, key)
 
 
 def _automatic(layer: str, fields: Sequence[str], key: str) -> Rule:
@@ -160,8 +166,8 @@ def _automatic(layer: str, fields: Sequence[str], key: str) -> Rule:
 class _Entry:
     """One entry of a mapping file, for a layer whose fields are known."""
 
-    def __init__(self, node: Node, fields: Sequence[str], path: Path) -> None:
-        self.node, self.fields, self.path = node, fields, path
+    def __init__(self, node: Node, fields: Sequence[str], path: Path, registry: Registry) -> None:
+        self.node, self.fields, self.path, self.registry = node, fields, path, registry
 
     def rule(self, layer: str, key: str) -> Rule:
         node = self.node
@@ -203,7 +209,7 @@ class _Entry:
         return self.class_known(self.node, "class", self.node.get("class", str)), "", {}
 
     def class_known(self, node: Node, name: str, class_id: str) -> str:
-        if class_id not in all_classes():
+        if class_id not in self.registry.classes:
             raise node.error(name, "vector.mapping-no-class", value=class_id)
         return class_id
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -164,3 +165,28 @@ def test_a_delivery_under_another_name(houses: Path, tmp_path: Path):
     assert made["objects"] == {"created": 0, "updated": 1, "unchanged": 2}
     assert made["diff"]["absent"] == 1
     assert [s["key"] for s in ok("info", "-w", houses, "--json").json["datasets"][0]["sources"]] == ["houses_2025.shp"]
+
+
+def test_quarantined_records_are_listed_given_out_and_mended(tmp_path: Path):
+    workspace, source, bad = tmp_path / "ws", tmp_path / "点.geojsonl", tmp_path / "bad.geojsonl"
+    ok("init", workspace, "--vertical", "ellipsoid")
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": [120 + i / 10, 30.0]},
+            "properties": {"编号": key},
+        }
+        for i, key in enumerate(["a", None])
+    ]
+    source.write_text("".join(json.dumps(f, ensure_ascii=False) + "\n" for f in features), encoding="utf-8")
+    command = ("-w", workspace, "--dataset", "points", "--key", "编号")
+    assert tim("import", source, *command).code == 3
+    listed = ok("info", "points", "-w", workspace, "--quarantine", "--json").json
+    assert [(r["where"], r["code"]) for r in listed["records"]] == [("点.geojsonl:2", "vector.key-missing")]
+    assert "点.geojsonl:2" in ok("info", "points", "-w", workspace, "--quarantine", TIM_LANG="zh").out
+    assert ok("info", "points", "-w", workspace, "--repair", bad, "--json").json["written"] == 1
+    bad.write_text(bad.read_text(encoding="utf-8").replace('"编号": null', '"编号": "b"'), encoding="utf-8")
+    ok("import", bad, *command)
+    assert ok("info", "points", "-w", workspace, "--quarantine", "--json").json["records"] == []
+    assert ok("info", "-w", workspace, "--json").json["datasets"][0]["objects"] == 2
+    assert tim("info", "-w", workspace, "--quarantine").code == 2

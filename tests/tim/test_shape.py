@@ -10,7 +10,7 @@ from pyproj import Transformer
 
 from tim.errors import StoreError
 from tim.place import FoundCrs, PlaceOptions, ellipsoid, resolve
-from tim.shape import STEP, Material, Polygon, Triangles, build, decode, decode_many, encode, model
+from tim.shape import STEP, Material, Polygon, Triangles, build, decode, decode_many, decode_rings, encode, model
 
 EAST, NORTH = 500_000.0, 3_400_000.0
 PLACE = resolve(
@@ -115,6 +115,25 @@ def test_many_at_once_equal_one_by_one():
     np.testing.assert_array_equal(many.uv[starts[1] : many.vertex_ends[1]][decode(blobs[1]).ring_indices], uv)
 
 
+def test_rings_of_many_at_once_equal_one_by_one():
+    objects = [
+        [Polygon([SQUARE, HOLE], "Roof"), Polygon([SQUARE + [0, 0, 9]], "Roof")],
+        [Triangles(SQUARE + [90, 0, 0], np.array([[0, 1, 2], [0, 2, 3]], np.uint32), "Mesh"), Polygon([SQUARE[:3]])],
+        [Polygon([SQUARE + [50, 0, 0]], "Wall")],
+    ]
+    blobs = [built.blob for built in build(objects, PLACE)]
+    many, rings = decode_many(blobs), decode_rings(blobs)
+    per_surface = np.split(np.arange(len(rings.ring_ends)), rings.surface_ring_ends[:-1])
+    corners = np.split(rings.vertices, rings.ring_ends[:-1])
+    metres = many.positions * STEP + many.origins[many.vertex_object]
+    wanted = [[shape.xyz[r] for r in own] for shape in map(decode, blobs) for _, own in shape.polygons()]
+    found = [[metres[corners[r]] for r in own] for own in per_surface if len(own)]
+    assert [len(own) for own in per_surface] == [2, 1, 0, 1, 1]
+    for a, b in zip(found, wanted, strict=True):
+        for one, other in zip(a, b, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_a_model_stays_local():
     built = model([Polygon([np.array([[0, 0, 0], [1, 0, 0], [0.5, 0, 2.0]])])])
     assert built.box is None
@@ -169,6 +188,28 @@ def test_a_damaged_blob_costs_only_itself(data):
     assert many.surface_triangle_ends[-1] == len(many.triangles)
     assert many.surface_semantics.max() < len(many.semantics)
     assert many.surface_materials.max() < len(many.materials)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_rings_of_a_damaged_blob_cost_only_itself(data):
+    blobs = [
+        b.blob for b in build([[Polygon([SQUARE, HOLE], "Roof")], [Polygon([SQUARE + [50, 0, 0]], "Wall")]], PLACE)
+    ]
+    broken = bytearray(blobs[1])
+    for _ in range(data.draw(st.integers(1, 3))):
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+    whole = decode_rings([blobs[0]])
+    try:
+        rings = decode_rings([blobs[0], bytes(broken), blobs[0]])
+    except StoreError:
+        return
+    count = len(whole.vertices)
+    np.testing.assert_array_equal(rings.vertices[:count], whole.vertices)
+    np.testing.assert_array_equal(np.diff(rings.vertices[-count:]), np.diff(whole.vertices))
+    assert set(whole.ring_ends) <= set(rings.ring_ends)
+    assert rings.ring_ends[-1] == len(rings.vertices)
+    assert rings.surface_ring_ends[-1] == len(rings.ring_ends)
 
 
 def test_wide_and_narrow_indices_together():

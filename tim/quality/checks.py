@@ -231,17 +231,16 @@ class _Run:
 
     def shapes(self, pairs: Sequence[tuple[ObjectVersion, Representation]], blobs: dict[str, bytes]) -> None:
         """Some shapes that are there."""
-        read = {content: geometry.read(blob) for content, blob in blobs.items()}
-        shaped = []
+        users: dict[str, list[tuple[ObjectVersion, Representation, bool]]] = {}
         for item, rep in pairs:
-            if (shape := read[rep.content]) is None:
-                self.note("geometry", item, "quality.bad-shape", content=rep.content)
-            else:
-                shaped.append((item, rep, shape))
-        solid = [rep.role == "body" and self.solid(item.object.class_id) for item, rep, _ in shaped]
-        for number, (code, fields) in geometry.problems([shape for _, _, shape in shaped], solid):
-            item, rep, _ = shaped[number]
-            self.note("geometry", item, code, lod=rep.lod or "–", **fields)
+            solid = rep.role == "body" and self.solid(item.object.class_id)
+            users.setdefault(rep.content, []).append((item, rep, solid))
+        wanted = [any(solid for _, _, solid in these) for these in users.values()]
+        contents = list(users)
+        for number, (code, fields) in geometry.problems([blobs[content] for content in contents], wanted):
+            for item, rep, solid in users[contents[number]]:
+                if solid or code != "quality.unclosed":
+                    self.note("geometry", item, code, lod=rep.lod or "–", content=rep.content, **fields)
 
     def solid(self, class_id: str) -> bool:
         """Whether bodies of a class enclose a space."""

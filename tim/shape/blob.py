@@ -98,6 +98,18 @@ class Shapes:
         return np.repeat(np.arange(len(counts)), counts)
 
 
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """The rings of many shapes at once, one after another; numbers count through all of them, as in :class:`Shapes`."""
+
+    vertices: I64
+    """int64[corners]: the vertex at each."""
+    ring_ends: I64
+    """int64[rings]: past the last corner of each ring."""
+    surface_ring_ends: I64
+    """int64[surfaces]: past the last ring of each surface, its hull first; a mesh has none."""
+
+
 def encode(shape: Shape) -> bytes:
     """The blob of a shape."""
     indices = [
@@ -172,6 +184,25 @@ def decode_many(blobs: Sequence[bytes | memoryview]) -> Shapes:
     )  # fmt: skip
 
 
+def decode_rings(blobs: Sequence[bytes | memoryview]) -> Rings:
+    """The rings of many blobs at once. Raises StoreError ``store.bad-shape``."""
+    raw = _Raw(blobs)
+    vertices, ring_ends, surface_ends = raw.section(1), raw.section(2), raw.section(4)
+    if (vertices >= raw.vertices.repeat(raw.corners)).any():
+        raise StoreError("store.bad-shape", reason="a ring is beyond the vertices")
+    vertices += (raw.vertices.cumsum() - raw.vertices).repeat(raw.corners)
+    ring_ends += (raw.corners.cumsum() - raw.corners).repeat(raw.rings)
+    surface_ends += (raw.rings.cumsum() - raw.rings).repeat(raw.surfaces)
+    for ends, owned, count, fewest in (
+        (ring_ends, raw.rings, raw.corners, 1),
+        (surface_ends, raw.surfaces, raw.rings, 0),
+    ):
+        whole = np.concatenate([[0], ends])[owned.cumsum()] == count.cumsum()
+        if not whole.all() or (np.diff(ends, prepend=0) < fewest).any():
+            raise StoreError("store.bad-shape", reason="a ring is empty or belongs to no surface")
+    return Rings(vertices, ring_ends, surface_ends)
+
+
 _FIELDS = np.dtype([
     ("magic", "S4"), ("version", "<u2"), ("flags", "<u2"), ("vertices", "<u4"), ("triangles", "<u4"), ("rings", "<u4"),
     ("ring_indices", "<u4"), ("surfaces", "<u4"), ("text", "<u4"), ("origin", "<f8", 3), ("step", "<f8"),
@@ -204,6 +235,7 @@ class _Raw:
         self._positions = starts + HEADER.size
         self._uv = self._positions + self.vertices * 12
         counts = {name: head[name].astype(np.int64) for name in ("ring_indices", "rings", "surfaces")}
+        self.corners, self.rings = counts["ring_indices"], counts["rings"]
         counts["corners"] = self.triangles * 3
         at = self._uv + self.vertices * 8 * self._textured
         self._sections: list[tuple[I64, I64]] = []

@@ -148,3 +148,10 @@ def test_records_are_checked_as_they_come(workspace: Workspace, tmp_path: Path):
     assert keys(workspace) == {"a": "houses", "b": "houses"}
     again = take(workspace, tmp_path / "houses.geojsonl")
     assert again.datasets[0].quality == []
+    (folder / "own.toml").write_text('"building.house.tower" = { en = "Tower", zh = "塔楼" }', encoding="utf-8")
+    towers = MAPPING.replace("building.house", "building.house.tower")
+    (tmp_path / "towers.yaml").write_text(towers, encoding="utf-8")
+    told = take(
+        workspace, write(tmp_path / "towers.geojsonl", feature("t", 120.3)), mapping=str(tmp_path / "towers.yaml")
+    )
+    assert told.datasets[0].quality == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,15 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tim.classes import Registry, shipped
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage, derived_id
 from tim.place import Datum, Height, Place
 from tim.quality import CHECKS, DatasetRecord, Report, check, put_record, to_html, write_page
+from tim.quality.geometry import problems
 from tim.shape import Polygon, build
 from tim.store import Changeset, ObjectStore, Put, Retire
 from tim.store.contract.samples import TOWN, put
@@ -181,6 +185,27 @@ def test_shapes_that_are_not_there_or_not_shapes(store: ObjectStore):
     )  # fmt: skip
     assert found(report) == {"quality.bad-shape": 2, "quality.no-shape": 1}
     assert named(report, "quality.no-shape") == ["gone"]
+
+
+def test_one_shape_of_many_objects_is_told_of_each(store: ObjectStore):
+    one = shaped(store, "a", block(top=False))
+    report = checked(store, one, replace(one, source_key="b"), replace(one, source_key="c", class_id="transport.road"))
+    assert set(named(report, "quality.unclosed")) == {"a", "b"}
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_any_bytes_are_looked_at_or_refused(data: st.DataObject):
+    """A damaged shape changes nothing of what is said of its neighbours."""
+    closed, open_ = (built.blob for built in build([block(), block(120.6, top=False)], PLACE))
+    broken = bytearray(open_)
+    for _ in range(data.draw(st.integers(1, 4))):
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        broken[32:56] = struct.pack("<3d", *data.draw(st.lists(st.floats(), min_size=3, max_size=3)))
+    told = list(problems([closed, bytes(broken), open_], [True] * 3))
+    assert [problem for number, problem in told if number == 0] == []
+    assert [problem for number, problem in told if number == 2] == [("quality.unclosed", {"edges": 4})]
 
 
 def test_stated_extent(store: ObjectStore):
