@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("points", "oblique", "objects", "update", "observations", "http", "inventory")
+NAMES = ("points", "oblique", "objects", "update", "observations", "store", "http", "inventory")
 
 if __name__ == "__main__":
     codes = [

@@ -1,4 +1,4 @@
-"""``tim tile``, ``tim validate``, ``tim export``, ``tim collect``: from the model to 3D Tiles and their versions."""
+"""``tim tile``, ``tim validate``, ``tim collect``: from the model to 3D Tiles and their versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.importing import Overwrite, Workers
+from cli.importing import Workers
 from cli.output import DEFAULT_WORKSPACE, Json, Quiet, Workspace, emit, outcome, say, table, tell_problems
 from cli.text import number, size, tr
 from tim.errors import TimError, render
@@ -34,12 +34,6 @@ def register(app: typer.Typer) -> None:
         "validate",
         help=tr("Check tiles: structure, containment, errors, place.", "检查瓦片:结构、包含关系、误差、位置。"),
     )(validate)
-    app.command(
-        "export",
-        help=tr(
-            "Write a dataset as a folder (or .3tz) for any web server.", "导出为任意 Web 服务器可用的目录(或 .3tz)。"
-        ),
-    )(export)
     app.command("collect", help=tr("Free the space of old snapshots.", "回收旧快照占用的空间。"))(collect)
 
 
@@ -154,31 +148,6 @@ def validate(
     table("", [*words, tr("errors", "错误"), tr("warnings", "警告")],
           [(*(number(report.counts.get(name, 0)) for name in counted), number(len(report.errors)), number(len(report.warnings)))])  # fmt: skip
     return 0 if report.ok else 1
-
-
-def export(
-    dataset: Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))],
-    out: Annotated[Path, typer.Argument(help=tr("Folder, or a file ending in .3tz.", "目录,或以 .3tz 结尾的文件。"))],
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    seq: Seq = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Write a dataset as plain files, those of mounted tilesets among them."""
-    from tiling.archive import Archive
-    from tiling.foreign.mount import linked
-    from tim.workspace import Workspace as Folder
-
-    folder = Folder.open(Path(workspace))
-    with folder.store() as store, Archive(folder.archive_root) as archive:
-        slug = store.dataset(dataset).slug
-        report = archive.export(
-            slug, out, seq, overwrite=overwrite, linked=lambda link: linked(archive, store, slug, link)
-        )
-    if json:
-        emit({"out": str(out), "files": report.files, "bytes": report.bytes})
-    else:
-        say(f"{out}: {number(report.files)} {tr('files', '个文件')}, {size(report.bytes)}")
 
 
 def collect(

@@ -91,11 +91,15 @@ class ImportContext:
     ) -> Iterator[ObjectRecord | Blob | Rejected | SourceRef]:
         """What a format says of a probe that knows its extent, and then the source, where there is any object."""
         count = 0
+        layers: set[str] = set()
         for item in items:
-            count += isinstance(item, ObjectRecord)
+            if isinstance(item, ObjectRecord):
+                count += 1
+                layers.add(item.layer)
             yield item
         if count:
-            yield self.source(probe, prints, self.place.box(np.array(probe.low), np.array(probe.high)), count)
+            box = self.place.box(np.array(probe.low), np.array(probe.high))
+            yield self.source(probe, prints, box, count, layers=sorted(layers))
 
 
 def layer_of(probe: Probe) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from importers.city import CLASSES, Draft, Models, moment, patches_of, say_surfa
 from importers.cityjson.document import Document
 from tim import shape
 from tim.errors import PlaceError, SourceError
+from tim.exchange import OWN_ATTRIBUTE as OWN
+from tim.exchange import record_of
 from tim.geometry import F32, F64
 from tim.model import Blob, ObjectRecord, Rejected, Relation
 
@@ -55,24 +58,11 @@ class Reader:
 
     def draft(self, name: str, record: Mapping[str, Any], where: str, look: _Look) -> Iterator[Draft | Blob | Rejected]:
         """One object; what of its geometry is broken is named and left out."""
-        kind = record["type"]
-        attributes = {**_mapping(record.get("attributes")), "featureType": kind}
-        if record.get("address"):
-            attributes["address"] = record["address"]
-        parents = [p for p in _list(record.get("parents")) if isinstance(p, str)]
-        relations = [Relation("partOf", self.context.id_of(parent)) for parent in parents]
-        if kind == "CityObjectGroup":
-            members = _list(record.get("children")) or _list(record.get("members"))
-            relations += [Relation("hasMember", self.context.id_of(m)) for m in members if isinstance(m, str)]
-        draft = Draft(
-            ObjectRecord(
-                source_key=name, class_id=CLASSES.get(kind, "land.other"), name=_name(attributes), layer=self.context.layer,
-                attributes=attributes, relations=tuple(relations),
-                valid_from=moment(_text(attributes.get("validFrom")) or _text(attributes.get("creationDate"))),
-                valid_to=moment(_text(attributes.get("validTo")) or _text(attributes.get("terminationDate"))),
-            ),
-            where,
-        )  # fmt: skip
+        try:
+            draft = Draft(_ours(record) or self.record(name, record), where)
+        except ValueError as error:
+            yield Rejected(where, "cityjson.bad-own", {"object": where, "reason": str(error)[:200]})
+            return
         for number, geometry in enumerate(_list(record.get("geometry"))):
             try:
                 yield from self.geometry(draft, _mapping(geometry), look)
@@ -86,6 +76,24 @@ class Reader:
         look.lost.clear()
         yield from self.images.take()
         yield draft
+
+    def record(self, name: str, record: Mapping[str, Any]) -> ObjectRecord:
+        """The object without its geometry."""
+        kind = record["type"]
+        attributes = {**_mapping(record.get("attributes")), "featureType": kind}
+        if record.get("address"):
+            attributes["address"] = record["address"]
+        parents = [p for p in _list(record.get("parents")) if isinstance(p, str)]
+        relations = [Relation("partOf", self.context.id_of(parent)) for parent in parents]
+        if kind == "CityObjectGroup":
+            members = _list(record.get("children")) or _list(record.get("members"))
+            relations += [Relation("hasMember", self.context.id_of(m)) for m in members if isinstance(m, str)]
+        return ObjectRecord(
+            source_key=name, class_id=CLASSES.get(kind, "land.other"), name=_name(attributes), layer=self.context.layer,
+            attributes=attributes, relations=tuple(relations),
+            valid_from=moment(_text(attributes.get("validFrom")) or _text(attributes.get("creationDate"))),
+            valid_to=moment(_text(attributes.get("validTo")) or _text(attributes.get("terminationDate"))),
+        )  # fmt: skip
 
     def geometry(self, draft: Draft, geometry: Mapping[str, Any], look: _Look) -> Iterator[Blob | Rejected]:
         """Add one geometry to a draft. Raises Broken."""
@@ -127,6 +135,16 @@ class Reader:
             raise Broken(f"template {number} has no surfaces")
         draft.models.append(placed)
         draft.points.append(point)
+
+
+def _ours(record: Mapping[str, Any]) -> ObjectRecord | None:
+    """The object as an export of ours says it (:mod:`tim.exchange`); ``None`` where it is none. Raises ValueError."""
+    attributes = _mapping(record.get("attributes"))
+    own = _mapping(attributes.get(OWN))
+    if not own.keys() >= {"tim_id", "class"}:
+        return None
+    said = record_of(own)
+    return replace(said, attributes={k: v for k, v in attributes.items() if k != OWN} | dict(said.attributes))
 
 
 class _Look:

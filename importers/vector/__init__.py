@@ -358,6 +358,8 @@ def _container(path: Path, key: str) -> list[Probe]:
     out = []
     for name, kind in names:
         own = f"{key}#{name}" if len(names) > 1 else key
+        if kind is None and _related(path, name):
+            continue
         if kind is None:
             out.append(_fatal(path, own, "vector.no-geometry-column", layer=name))
             continue
@@ -368,6 +370,13 @@ def _container(path: Path, key: str) -> list[Probe]:
             continue
         out.append(_layer(path, own, name, name, info, info["total_bounds"], info["crs"], info["features"]))
     return out
+
+
+def _related(path: Path, name: str) -> bool:
+    """Whether a table says more of the objects of an export of ours, whose layer says it as well."""
+    import pyogrio
+
+    return {"tim_id", "version"} <= set(pyogrio.read_info(path, layer=name)["fields"].tolist())
 
 
 def _layer(

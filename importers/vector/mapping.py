@@ -23,6 +23,7 @@ from importers.document import Node, read_document
 from importers.vector import recognise as usual
 from tim.classes import Registry, shipped
 from tim.errors import UsageError
+from tim.exchange import is_ours
 from tim.model import Stage
 
 SHAPES = ("extrude", "flat", "tube", "ribbon", "model", "solid")
@@ -85,6 +86,8 @@ class Rule:
     keep: tuple[str, ...] | None = None
     drop: frozenset[str] = frozenset()
     rename: Mapping[str, str] = field(default_factory=dict)
+    ours: bool = False
+    """Whether the layer is an export of ours (:mod:`tim.exchange`): its rows say themselves what object they are."""
     recognised: Mapping[str, str] = field(default_factory=dict)
     """What was found by usual names alone: what it is taken for, and the field or class."""
 
@@ -131,8 +134,14 @@ def rule_of(
     if key and key not in fields:
         raise UsageError("vector.no-key-field", layer=layer, field=key, known=", ".join(fields))
     if mapping is None or node is None:
-        return _automatic(layer, fields, key)
+        return _ours(classes or shipped()) if is_ours(fields) and not key else _automatic(layer, fields, key)
     return _Entry(node, fields, mapping.path, classes or shipped()).rule(layer, key)
+
+
+def _ours(known: Registry) -> Rule:
+    """Of a file that an export of ours wrote."""
+    table = {name: name for name in known.classes}
+    return Rule(class_field="class", class_table=table, key="tim_id", ours=True, recognised={"class": "class"})
 
 
 def _automatic(layer: str, fields: Sequence[str], key: str) -> Rule:

@@ -18,6 +18,7 @@ from importers.vector.geometry import Made, Shaper
 from importers.vector.layers import MAX_BYTES, Batch
 from importers.vector.mapping import Rule, Value
 from importers.vector.values import class_of, day_of, raw, rejected, text_of
+from tim.exchange import record_of
 from tim.model import Blob, Code, ObjectRecord, Rejected, Stage
 from tim.place import Box3, boxes
 from tim.workspace import LAYER, REPAIRS
@@ -41,11 +42,11 @@ class Reader:
     box: Box3 | None = None
     count: int = 0
     records: int = 0
+    layers: set[str] = field(default_factory=set)
+    """Of the objects."""
     _keys: dict[bytes, int] = field(default_factory=dict)
     """Digest of a key to the record that has it; of geometry, to how many have it."""
     _blobs: set[bytes] = field(default_factory=set)
-    layers: set[str] = field(default_factory=set)
-    """Those of its objects."""
     repairs: list[str] = field(default_factory=list)
     """Quarantined records that its objects stand for."""
     _carried: int = 0
@@ -112,6 +113,9 @@ class Reader:
         self, i: int, number: int, key: str, columns: Mapping[str, list[Any]], attributes: Mapping[str, Any], made: Made,
     ) -> Iterator[ObjectRecord | Rejected]:  # fmt: skip
         rule = self.rule
+        if rule.ours:
+            yield from self._ours(number, {name: values[i] for name, values in columns.items()}, made)
+            return
         class_id = class_of(rule, columns, i)
         times: list[str | None] = []
         for value in (rule.valid_from, rule.valid_to):
@@ -128,18 +132,30 @@ class Reader:
                 yield rejected(self.key, number, "vector.bad-stage", value=str(said), known=", ".join(Stage))
         codes = tuple(Code(c.scheme, c.edition, text) for c in rule.codes if (text := text_of(columns[c.field][i])))
         layer = text_of(columns[LAYER][i]) if LAYER in columns else ""
-        layer = layer or self.layer
-        self.layers.add(layer)
         if REPAIRS in columns and (repaired := text_of(columns[REPAIRS][i])):
             self.repairs.append(repaired)
-        self.count += 1
-        if self.box is None or not _within(made.box, self.box):
-            self.box = boxes.union(self.box, made.box)
-        yield ObjectRecord(
-            source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name else "", layer=layer,
+        yield self._counted(ObjectRecord(
+            source_key=key, class_id=class_id, name=text_of(columns[rule.name][i]) if rule.name else "", layer=layer or self.layer,
             attributes=attributes, box=made.box, stage=stage, valid_from=times[0], valid_to=times[1], codes=codes,
             representations=made.representations,
-        )  # fmt: skip
+        ))  # fmt: skip
+
+    def _ours(self, number: int, row: Mapping[str, Any], made: Made) -> Iterator[ObjectRecord | Rejected]:
+        """The object of a row of an export of ours."""
+        try:
+            record = record_of(row)
+        except ValueError as error:
+            yield rejected(self.key, number, "vector.bad-own-row", reason=str(error)[:200])
+            return
+        yield self._counted(replace(record, box=made.box, representations=made.representations))
+
+    def _counted(self, record: ObjectRecord) -> ObjectRecord:
+        assert record.box is not None
+        self.count += 1
+        self.layers.add(record.layer)
+        if self.box is None or not _within(record.box, self.box):
+            self.box = boxes.union(self.box, record.box)
+        return record
 
     def _with_record(self, fault: Rejected, shape: Any, properties: Mapping[str, Any]) -> Rejected:
         """What is wrong with a record, with the record: the geometry as far as it can be read."""

@@ -70,7 +70,7 @@ def read_off(lon: float, lat: float, h: float, crs: str, vertical: str = "ellips
         raise PlaceError("place.outside-domain", row=0, x=lon, y=lat, z=h)
     source = parse(crs.strip())
     target = np.array([[lon, lat, h]])
-    start = _start(source, target)
+    start = guess(source, target)
     said = None if source.kind == "geocentric" else vertical.strip()
     place = resolve(FoundCrs(), PlaceOptions(crs=crs.strip(), vertical=said), start[0], start[0])
     x, y, z = (float(v) for v in _inverted(place, source, target, start)[0])
@@ -118,7 +118,7 @@ def find_crs(text: str, at: tuple[float, float] | None = None, limit: int = 30) 
     return [KnownCrs(code, name) for _, name, code in sorted(hits)[:limit]]
 
 
-def _start(source: SourceCrs, target: F64) -> F64:
+def guess(source: SourceCrs, target: F64) -> F64:
     """About where the answer is: by the CRS's own projection, datum differences left out."""
     if source.kind == "enu":
         return np.zeros((1, 3))

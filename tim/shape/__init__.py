@@ -19,11 +19,11 @@ Triangles stand in the order of their surfaces; a surface without rings is a mes
 
 from __future__ import annotations
 
-from tim.shape.blob import FORMAT, STEP, Rings, Shape, Shapes, decode, decode_many, decode_rings, encode
+from tim.shape.blob import FORMAT, STEP, Rings, Shape, Shapes, decode, decode_each, decode_many, decode_rings, encode
 from tim.shape.building import Built, build, model
 from tim.shape.patches import Material, Patch, Polygon, Problem, Triangles
 
 __all__ = [
-    "FORMAT", "STEP", "Built", "Material", "Patch", "Polygon", "Problem", "Rings", "Shape", "Shapes", "Triangles", "build", "decode", "decode_many",
-    "decode_rings", "encode", "model",
+    "FORMAT", "STEP", "Built", "Material", "Patch", "Polygon", "Problem", "Rings", "Shape", "Shapes", "Triangles", "build", "decode", "decode_each",
+    "decode_many", "decode_rings", "encode", "model",
 ]  # fmt: skip

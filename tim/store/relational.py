@@ -12,8 +12,11 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
+from time import monotonic
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 from uuid import UUID
@@ -21,6 +24,9 @@ from uuid import UUID
 from tim.errors import StoreError, UsageError
 from tim.model import Code, Dataset
 from tim.place import Box3, Frame
+from tim.query.check import checked
+from tim.query.evaluate import prepare
+from tim.query.plan import Blobs, OnTime
 from tim.sources import SourceRef
 from tim.store import (
     Appearance,
@@ -38,7 +44,7 @@ from tim.store import (
     Page,
     Standing,
 )
-from tim.store.canonical import EVER, dumps, instant
+from tim.store.canonical import EVER, dumps, instant, moment
 from tim.store.sql import INT64, Connection, no_dataset, read_change_cursor, read_cursor
 from tim.store.working import Work
 
@@ -66,8 +72,10 @@ class _Asking(Protocol[C_contra]):
     ``dataset`` a row; lists of ids have some hundred members, and one at least."""
 
     def page(
-        self, db: C_contra, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int
-    ) -> Page: ...
+        self, db: C_contra, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int, blobs: Blobs, on_time: OnTime
+    ) -> Page:  # fmt: skip
+        """``wanted.where`` is prepared and without ``relatedFrom``; ``blobs`` and ``on_time`` are for what is looked at again."""
+
     def history(self, db: C_contra, tim_id: UUID) -> list[ObjectVersion]: ...
     def read(
         self, db: C_contra, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str
@@ -158,8 +166,8 @@ class RelationalStore(ABC, Generic[C]):
         """A transaction of the one writer; inside another of the same thread, a part of it."""
 
     @abstractmethod
-    def _within(self, db: C, seconds: float | None) -> AbstractContextManager[None]:
-        """Interrupt what goes on longer."""
+    def _within(self, db: C, seconds: float) -> AbstractContextManager[None]:
+        """Interrupt what the store does longer."""
 
     @abstractmethod
     def _raw(self, uid: UUID) -> Any:
@@ -256,7 +264,7 @@ class RelationalStore(ABC, Generic[C]):
         """Objects that match, ordered by ``tim_id``. All pages of one query show the moment of the first.
 
         Raises StoreError ``store.too-slow`` after ``seconds``; UsageError for an unknown dataset, a foreign cursor, a limit below 1, or a
-        scenario upon the common line over an interval.
+        scenario upon the common line over an interval, a condition that cannot be asked (``query.*``).
         """
         if filter.upon and filter.during is not None:
             raise UsageError("store.upon-during")
@@ -275,8 +283,18 @@ class RelationalStore(ABC, Generic[C]):
         after = None
         if cursor is not None:
             seq, valid, after = read_cursor(cursor)
-        with self._reading() as db, self._within(db, seconds):
-            return self.looking.page(db, filter, seq, valid, after, limit)
+        if filter.where is not None:
+            at = AsOf(moment(valid), seq)
+            where = prepare(checked(filter.where), lambda source, kind: self._related_to(filter, source, kind, at))
+            filter = replace(filter, where=where)  # noqa: A001
+        end = inf if seconds is None else monotonic() + seconds
+
+        def on_time() -> None:
+            if monotonic() > end:
+                raise StoreError("store.too-slow")
+
+        with self._reading() as db, nullcontext() if seconds is None else self._within(db, seconds):
+            return self.looking.page(db, filter, seq, valid, after, limit, self.get_blobs, on_time)
 
     def read(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[ObjectVersion]:
         """Those of many objects that there are at a moment, in the order asked for."""
@@ -464,6 +482,14 @@ class RelationalStore(ABC, Generic[C]):
             db.executemany(_BLOB, self._blobs)
         self._blobs.clear()
         self._blob_bytes = 0
+
+    def _related_to(self, wanted: Filter, source: UUID, kind: str, at: AsOf) -> list[UUID]:
+        """Where the relations of an object go, on the line that is looked at."""
+        upon_common = wanted.upon and self.get(source, at, wanted.scenario) is None
+        links = self.related(
+            [source], [kind] if kind else [], as_of=at, scenario="" if upon_common else wanted.scenario
+        )
+        return [link.target for link in links]
 
     def _moment(self, as_of: AsOf | None) -> tuple[int | None, str]:
         chosen = as_of or AsOf()

@@ -107,11 +107,8 @@ class PostgisStore(RelationalStore[Session]):
                 yield self._writer
 
     @contextmanager
-    def _within(self, db: Session, seconds: float | None) -> Iterator[None]:
+    def _within(self, db: Session, seconds: float) -> Iterator[None]:
         """Have the server cancel what goes on longer."""
-        if seconds is None:
-            yield
-            return
         with db.transaction():
             limit = f"{max(1, round(seconds * 1000))}ms"
             db.execute("SELECT set_config('statement_timeout', ?, true)", (limit,))

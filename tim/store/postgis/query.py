@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from tim.place import Box3
+from tim.query.plan import MOST_CANDIDATES, Blobs, OnTime, checked_again
 from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
 from tim.store.canonical import dumps
 from tim.store.postgis.session import Session
@@ -14,6 +16,7 @@ from tim.store.sql import (
     Where,
     add_appearances,
     class_ids_of,
+    cursor,
     in_force,
     meets,
     number_of,
@@ -45,7 +48,9 @@ JOINS = """
 OBJECTS = "object o JOIN version v ON v.object = o.id"
 
 
-def page(db: Session, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int) -> Page:
+def page(
+    db: Session, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int, blobs: Blobs, on_time: OnTime
+) -> Page:  # fmt: skip
     """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
     code = () if wanted.code is None else (wanted.code.scheme, wanted.code.edition, wanted.code.value)
     texts = (wanted.class_id or "", wanted.scenario, wanted.layer or "", *code)
@@ -60,6 +65,15 @@ def page(db: Session, wanted: Filter, seq: int | None, valid: str, after: UUID |
         _attribute(where, name, value)
     for name, text in wanted.properties.items():
         _property(where, name, text)
+    if wanted.where is not None:
+        seen_at = valid if wanted.during is None else None
+        newest = [0]
+        batches = _candidates(db, f"FROM {OBJECTS} {JOINS} WHERE {where.sql}", where.parameters, limit + 1, newest)
+        found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
+        return Page(
+            found[:limit],
+            cursor(newest[-1] if seq is None else seq, valid, found[limit - 1].tim_id) if len(found) > limit else None,
+        )
     distinct, last = ("", "") if wanted.during is None else ("DISTINCT ON (o.tim_id)", ", v.valid_from DESC")
     rows = db.execute(
         f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset)"
@@ -68,6 +82,18 @@ def page(db: Session, wanted: Filter, seq: int | None, valid: str, after: UUID |
         [*where.parameters, limit + 1],
     ).fetchall()
     return page_of(rows, seq, valid, limit)
+
+
+def _candidates(
+    db: Session, found: str, parameters: Sequence[Any], size: int, newest: list[int]
+) -> Iterator[list[ObjectVersion]]:
+    """The versions a statement finds, by ``tim_id`` and the last valid first, in batches; notes the sequence number they are seen at."""
+    sql = (
+        f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset) {found} ORDER BY o.tim_id, v.valid_from DESC"
+    )
+    for batch in db.stream(sql, parameters, min(size, MOST_CANDIDATES)):
+        newest.append(batch[0][-1])
+        yield [version(row) for row in batch]
 
 
 def history(db: Session, tim_id: UUID) -> list[ObjectVersion]:

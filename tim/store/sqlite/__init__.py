@@ -63,11 +63,7 @@ class SqliteStore(RelationalStore[sqlite3.Connection]):
         return self._file.writing()
 
     @contextmanager
-    def _within(self, db: sqlite3.Connection, seconds: float | None) -> Iterator[None]:
-        """Interrupt what goes on longer."""
-        if seconds is None:
-            yield
-            return
+    def _within(self, db: sqlite3.Connection, seconds: float) -> Iterator[None]:
         end = time.monotonic() + seconds
         db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
         try:

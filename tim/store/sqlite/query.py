@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
 from tim.place import Box3
+from tim.query.plan import MOST_CANDIDATES, Blobs, OnTime, checked_again
 from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
 from tim.store.canonical import dumps
 from tim.store.sql import (
@@ -15,17 +18,17 @@ from tim.store.sql import (
     Where,
     add_appearances,
     class_ids_of,
+    cursor,
     in_force,
-    meets,
     number_of,
     of_dataset,
     origins_of,
     outline_of,
     page_of,
-    spans_of,
     version,
     wanted_by,
 )
+from tim.store.sqlite.where import compiled, driven_by_version, meets
 
 T = TypeVar("T")
 _OUTLINE = 50_000
@@ -47,7 +50,9 @@ JOINS = """
 _VERSIONS = f"SELECT {COLUMNS} FROM object o CROSS JOIN version v ON v.object = o.id {JOINS}"
 
 
-def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int) -> Page:
+def page(
+    db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int, blobs: Blobs, on_time: OnTime
+) -> Page:  # fmt: skip
     """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
     where = wanted_by(db, wanted, seq, valid)
     if after is not None:
@@ -61,6 +66,18 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
         _box(where, wanted.box)
     if wanted.box is not None or wanted.code is not None:
         first = "version v CROSS JOIN object o ON o.id = v.object"
+    if wanted.where is not None:
+        seen_at = valid if wanted.during is None else None
+        condition = compiled(wanted.where, seen_at)
+        where.add(condition.text, *condition.parameters)
+        if driven_by_version(wanted.where):
+            first = "version v CROSS JOIN object o ON o.id = v.object"
+        if not condition.exact:
+            with _one_state(db):
+                batches = _candidates(db, f"FROM {first} WHERE {where.sql}", where.parameters, limit + 1)
+                found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
+                newest = db.execute("SELECT coalesce(max(seq), 0) FROM changeset").fetchone()[0] if seq is None else seq
+            return Page(found[:limit], cursor(newest, valid, found[limit - 1].tim_id) if len(found) > limit else None)
     # Beside max(), SQLite takes the other columns from the row that has it: the version that is valid last.
     chosen, each = ("v.id", "") if wanted.during is None else ("v.id, max(v.valid_from)", "GROUP BY o.tim_id")
     rows = db.execute(
@@ -70,6 +87,27 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
         [*where.parameters, limit + 1],
     ).fetchall()
     return page_of(rows, seq, valid, limit)
+
+
+@contextmanager
+def _one_state(db: sqlite3.Connection) -> Iterator[None]:
+    """Several statements that see the same."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+
+
+def _candidates(
+    db: sqlite3.Connection, found: str, parameters: Sequence[Any], size: int
+) -> Iterator[list[ObjectVersion]]:
+    """The versions a statement finds, by ``tim_id`` and the last valid first, in batches that grow from ``size``."""
+    rows = db.execute(f"SELECT v.id {found} ORDER BY o.tim_id, v.valid_from DESC", parameters)
+    while batch := [row for (row,) in rows.fetchmany(size)]:
+        known = versions(db, padded(batch))
+        yield [known[row] for row in batch]
+        size = min(2 * size, MOST_CANDIDATES)
 
 
 def history(db: sqlite3.Connection, tim_id: UUID) -> list[ObjectVersion]:
@@ -228,14 +266,8 @@ def blobs(db: sqlite3.Connection, hashes: Sequence[bytes]) -> Iterable[tuple[byt
 
 def _box(where: Where, box: Box3) -> None:
     """Index candidates by float32, then the exact float64 test."""
-    west, south, bottom, east, north, top = map(float, box)
-    spans = spans_of(west, east)
-    search = "SELECT id >> 1 FROM box_index WHERE west <= ? AND east >= ? AND south <= ? AND north >= ? AND bottom <= ? AND top >= ?"
-    candidates: list[float] = []
-    for low, high in spans:
-        candidates += [high, low, north, south, top, bottom]
-    where.add(f"v.id IN ({' UNION ALL '.join([search] * len(spans))})", *candidates)
-    meets(where, spans, south, bottom, north, top)
+    condition, parameters = meets(box)
+    where.add(condition, *parameters)
 
 
 def _attribute(where: Where, name: str, value: Any) -> None:
