@@ -90,8 +90,8 @@ def query(
 
     folder = Folder.open(Path(workspace))
     wanted = Filter(
-        dataset, box=_box(bbox), class_id=None if class_id is None else folder.classes().get(class_id).id, layer=layer,
-        stage=_stage(stage), code=_code(code), scenario=scenario, upon=upon, where=_condition(where, filter_file),
+        dataset, box=box_of(bbox), class_id=None if class_id is None else folder.classes().get(class_id).id, layer=layer,
+        stage=stage_of(stage), code=_code(code), scenario=scenario, upon=upon, where=_condition(where, filter_file),
     )  # fmt: skip
     with folder.store() as store:
         page = store.query(wanted, AsOf(at, seq), cursor, limit, seconds)
@@ -137,7 +137,7 @@ def _condition(text: str | None, file: Path | None) -> Expression | None:
     return And(tuple(found)) if len(found) > 1 else found[0] if found else None
 
 
-def _box(text: str | None) -> Box3 | None:
+def box_of(text: str | None) -> Box3 | None:
     """West may be east of east: across the antimeridian. Raises UsageError ``cli.bad-box``."""
     if text is None:
         return None
@@ -153,7 +153,8 @@ def _box(text: str | None) -> Box3 | None:
     return west, south, bottom, east, north, top
 
 
-def _stage(text: str | None) -> Stage | None:
+def stage_of(text: str | None) -> Stage | None:
+    """Raises UsageError ``cli.unknown-stage``."""
     from tim.model import Stage
 
     if text is None:
