@@ -43,7 +43,7 @@ CLASSES: Mapping[str, str] = {
     "CityFurniture": "land.furniture", "LandUse": "land.use", "WaterBody": "water.body", "WaterSurface": "water.surface",
     "GenericCityObject": "land.other", "GenericOccupiedSpace": "land.other", "GenericUnoccupiedSpace": "land.other",
     "GenericLogicalSpace": "land.other", "GenericThematicSurface": "land.other",
-    "CityObjectGroup": "land.group",
+    "CityObjectGroup": "land.group", "Version": "survey.version",
     # PLATEAU's i-UR: urban planning and hazards
     "UseDistrict": "planning.zone.use", "SpecialUseDistrict": "planning.zone.use", "SpecialUseRestrictionDistrict": "planning.zone.use",
     "HeightControlDistrict": "planning.zone.height", "HighLevelUseDistrict": "planning.zone.height",
@@ -51,6 +51,14 @@ CLASSES: Mapping[str, str] = {
     "AreaClassification": "planning.zone.area", "PortZone": "planning.zone.port", "ParkingPlaceDevelopmentZone": "planning.zone.parking",
     "ProductiveGreenZone": "planning.zone.green", "GreenSpaceConservationDistrict": "planning.zone.green",
     "SpecialGreenSpaceConservationDistrict": "planning.zone.green", "SedimentDisasterProneArea": "monitoring.risk.landslide",
+    "UrbanPlanningArea": "planning.zone.area", "QuasiUrbanPlanningArea": "planning.zone.area", "TreePlantingDistrict": "planning.zone.green",
+    "SpecialUseAttractionDistrict": "planning.zone.use", "DistributionBusinessZone": "planning.zone.use",
+    **dict.fromkeys((
+        "DistrictsAndZones", "ExceptionalFloorAreaRateDistrict", "HighRiseResidentialAttractionDistrict", "SpecifiedBlock",
+        "SpecialUrbanRenaissanceDistrict", "HousingControlArea", "ResidentialEnvironmentImprovementDistrict",
+        "SpecifiedDisasterPreventionBlockImprovementZone", "SpecialZoneForPreservationOfHistoricalLandscape",
+        "ZoneForPreservationOfHistoricalLandscape", "DistrictPlan",
+    ), "planning.zone"),
 }  # fmt: skip
 """Local names of feature types (CityGML 2.0 and 3.0, CityJSON 2.0, i-UR 3) to classes. Bounding surfaces are no objects."""
 

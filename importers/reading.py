@@ -25,6 +25,7 @@ from tim.place import Box3, Place, boxes
 from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
 from tim.store import Put
+from tim.store.canonical import validity
 
 FINEST, COARSEST = 2.0**-10, 2.0**-5
 """Metres: the lattice of a point cloud is no finer and no coarser, whatever its file says."""
@@ -88,6 +89,8 @@ class Reading:
     """Of each record, :func:`importers.origins.judged`, once :meth:`judge` was asked to."""
     names: Sequence[str] = ()
     """What ``lost`` counts in."""
+    versions: dict[tuple[UUID, str], list[tuple[str, str]]] = field(default_factory=dict)
+    """By object and scenario, of those with several records that are taken: when each is valid, as sort keys."""
     spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by close
 
     def close(self) -> None:
@@ -191,6 +194,7 @@ class Reading:
         """Tell which records are taken, knowing what others have (:func:`importers.origins.held`)."""
         self.names = next((one.names for one in held.values()), list(self.given))
         self.lost = judged(np.frombuffer(bytes(self.ids), "S16"), self._givers(), held)
+        self._tell_versions()
 
     def items(self, lost: Callable[[Rejected], None] = lambda _: None) -> Iterator[Put | Blob]:
         """The objects that :meth:`judge` lets be taken, with their sources, and blobs, in the order they were read.
@@ -201,12 +205,7 @@ class Reading:
         keys = list(self.given)
         counts: Counter[tuple[int, int]] = Counter()
         number = -1
-        self.spool.seek(0)
-        while True:
-            try:
-                item = pickle.load(self.spool)
-            except EOFError:
-                break
+        for item in self._waiting():
             if isinstance(item, Blob):
                 yield item
                 continue
@@ -218,7 +217,9 @@ class Reading:
             where = f"{item.layer}#{item.source_key}" if item.layer else item.source_key
             said = {"key": item.source_key, "layer": item.layer or "-"}
             if other == giver:
-                lost(Rejected(where, "import.object-twice", said, keys[giver]))
+                dated = item.valid_from or item.valid_to
+                code = "import.versions-overlap" if dated else "import.object-twice"
+                lost(Rejected(where, code, said, keys[giver]))
                 continue
             counts[giver, other] += 1
             if counts[giver, other] <= _NAMED:
@@ -232,6 +233,32 @@ class Reading:
     def objects(self, scenario: str) -> Iterator[ObjectRecord]:
         """The objects of one scenario that are taken."""
         return (item.object for item in self.items() if isinstance(item, Put) and item.object.scenario == scenario)
+
+    def _tell_versions(self) -> None:
+        """Records that one delivery has of one object and that are valid at different times are versions of it: all are taken."""
+        givers, slots = self._givers(), np.frombuffer(bytes(self.ids), "S16")
+        several = np.isin(slots, np.unique(slots[(self.lost != NOBODY) & (self.lost == givers)]))
+        if not several.any():
+            return
+        spans: dict[tuple[UUID, str], list[tuple[str, str]]] = {}
+        records = (item for item in self._waiting() if isinstance(item, ObjectRecord))
+        for number, record in enumerate(records):
+            if several[number] and self.lost[number] in (NOBODY, givers[number]):
+                start, end = validity(record.valid_from, record.valid_to, record.source_key)
+                given = spans.setdefault((id_of(record, self.uid), record.scenario), [])
+                free = all(end <= since or until <= start for since, until in given)
+                self.lost[number] = NOBODY if free else givers[number]
+                given += [(start, end)] if free else []
+        self.versions = {key: given for key, given in spans.items() if len(given) > 1}
+
+    def _waiting(self) -> Iterator[ObjectRecord | Blob]:
+        """What was read, from the beginning."""
+        self.spool.seek(0)
+        while True:
+            try:
+                yield pickle.load(self.spool)
+            except EOFError:
+                return
 
     def _givers(self) -> Numbers:
         """Of each record, the number of its delivery."""

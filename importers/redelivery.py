@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from importers.origins import Ids
 from tim.model import Dataset, ObjectRecord, derived_id
 from tim.store import ObjectStore
-from tim.store.canonical import canonical, dumps
+from tim.store.canonical import canonical, dumps, validity
 
 SAMPLES = 10
 """Objects named per kind of difference; all are counted."""
@@ -81,11 +82,12 @@ def compare(
     store: ObjectStore, dataset: Dataset, objects: Iterable[ObjectRecord], layers: Collection[str], scenario: str = "",
     foreign: Ids | None = None,
 ) -> Diff:  # fmt: skip
-    """Compare objects, each given once, with what a dataset has now in these layers; those of ``foreign`` there are not missed.
+    """Compare objects with what a dataset has in these layers: now, or at the time a version is given for. Those of ``foreign`` are not missed.
 
     Raises StoreError where a record cannot be kept at all.
     """
     known, digests = _known(store, dataset.slug, layers, scenario)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     seen = bytearray()
     tally = _Tally(store, dataset.uid, scenario)
     for record in objects:
@@ -93,10 +95,10 @@ def compare(
         seen += ours.tim_id.bytes
         name = ours.tim_id.bytes.rstrip(b"\0")
         at = int(np.searchsorted(known, np.bytes_(name)))
-        if at == len(known) or known[at] != name:
-            tally.created += 1
-            tally.sample("created", record, ours.tim_id)
-        elif digests[at].tobytes() != ours.digest or record.valid_from or record.valid_to:
+        standing = at < len(known) and known[at] == name
+        if not standing and ours.valid_from <= now < ours.valid_to:
+            tally.create(record, ours.tim_id)
+        elif not standing or digests[at].tobytes() != ours.digest or record.valid_from or record.valid_to:
             tally.look_at(record, ours.tim_id)
         else:
             tally.unchanged += 1
@@ -183,9 +185,13 @@ class _Tally:
     def look(self) -> None:
         """Compare what waits."""
         there = self.store.read([tim_id for tim_id, _ in self.waiting], scenario=self.scenario)
-        old = {version.tim_id: version.object for version in there}
+        standing = {version.tim_id: version.object for version in there}
         for tim_id, record in self.waiting:
-            names = differences(old[tim_id], record, self.dataset)
+            old = self.before(standing.get(tim_id), tim_id, record)
+            if old is None:
+                self.create(record, tim_id)
+                continue
+            names = differences(old, record, self.dataset)
             if not names:
                 self.unchanged += 1
                 continue
@@ -193,6 +199,26 @@ class _Tally:
             self.fields.update(names)
             self.sample("changed", record, tim_id, names)
         self.waiting.clear()
+
+    def before(self, standing: ObjectRecord | None, tim_id: UUID, record: ObjectRecord) -> ObjectRecord | None:
+        """What the store says of the time of a record: what stands now, else the last in force that meets it."""
+        start, end = validity(record.valid_from, record.valid_to, record.source_key)
+
+        def meets(known: ObjectRecord) -> bool:
+            since, until = validity(known.valid_from, known.valid_to, known.source_key)
+            return since < end and start < until
+
+        if standing is not None and meets(standing):
+            return standing
+        history = (
+            v.object for v in self.store.history(tim_id) if v.db_to is None and v.object.scenario == self.scenario
+        )
+        return max((o for o in history if meets(o)), key=lambda o: o.valid_from or "", default=None)
+
+    def create(self, record: ObjectRecord, tim_id: UUID) -> None:
+        """Note one that is new."""
+        self.created += 1
+        self.sample("created", record, tim_id)
 
     def sample(self, kind: str, record: ObjectRecord, tim_id: UUID, names: tuple[str, ...] = ()) -> None:
         """Note one of the first few."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 from importers import listed_only
 from importers.done import Done, Stamps
@@ -27,6 +28,7 @@ from tim.quality.findings import Finding, Findings
 from tim.quality.records import problems, where
 from tim.sources import SourceRef
 from tim.store import Applied, Changeset, DropSource, ObjectStore, Operation, PutSource, Retire
+from tim.store.canonical import validity
 from tim.workspace import Workspace
 
 
@@ -298,6 +300,7 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
     diffs = _diffs(store, dataset, reading, others) if old else {}
     states = _states(store, reading, old)
     replaced = _replaced(store, reading, old)
+    told_anew = list(_told_anew(store, reading)) if old else []
     before = store.seq
     quality = Findings()
 
@@ -306,6 +309,8 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
             yield PutSource(reading.sources[key])
         for key in replaced:
             yield DropSource(key)
+        for tim_id, scenario in told_anew:
+            yield Retire(tim_id, scenario=scenario)
         for item in reading.items(reading.rejected.append):
             if isinstance(item, Blob):
                 store.put_blob(item.data)
@@ -328,9 +333,21 @@ def _apply(store: ObjectStore, reading: Reading, retire: str | None) -> DatasetI
         dataset.slug, dataset.title, dataset.kind, old is None, applied.seq if applied.seq != before else None,
         states | {"unchanged": states["unchanged"] + sum(one.sources for one in known)},
         {"created": applied.created, "updated": applied.updated, "unchanged": total - applied.created - applied.updated},
-        sum(one.count for one in reading.deliveries), len(reading.rejected), _sum(diffs), applied.retired,
+        sum(one.count for one in reading.deliveries), len(reading.rejected), _sum(diffs), applied.retired - len(told_anew),
         quality.all(),
     )  # fmt: skip
+
+
+def _told_anew(store: ObjectStore, reading: Reading) -> Iterator[tuple[UUID, str]]:
+    """Objects, and in which scenario, of which the delivery has several versions for the time of one that is there: a changeset can divide
+    a version only once, so all that is there of them makes room."""
+    for (tim_id, scenario), spans in reading.versions.items():
+        for version in store.history(tim_id):
+            if version.db_to is None and version.object.scenario == scenario:
+                start, end = validity(version.object.valid_from, version.object.valid_to, version.object.source_key)
+                if sum(since < end and start < until for since, until in spans) > 1:
+                    yield tim_id, scenario
+                    break
 
 
 def _foreseen(store: ObjectStore, reading: Reading) -> DatasetImport:

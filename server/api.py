@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from server import objects, observations, scenarios
+from server import objects, observations, rules, scenarios
 from server.basemap import BaseMap, fetch
 from server.catalog import Catalog
 from server.docs import page as docs_page
@@ -26,6 +26,7 @@ from tiling.foreign.mount import COMPOSE
 from tim import __version__
 from tim.errors import TimError, UsageError
 from tim.model import Dataset
+from tim.rules import Table
 from tim.sources import SourceRef
 
 CONFORMANCE = [
@@ -47,8 +48,10 @@ def make_api(
     language: str,
     base_maps: Sequence[BaseMap],
     editor: Editor | None = None,
+    table: Table | None = None,
 ) -> FastAPI:
-    """The application below ``/api`` and ``/basemap``, and ``/healthz``; with an editor, objects can be changed through it."""
+    """The application below ``/api`` and ``/basemap``, and ``/healthz``; with an editor, objects can be changed through it. ``table``: what is
+    a planning rule, where it is not the one shipped."""
     api = FastAPI(
         title="TIM engine", version=__version__, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, servers=[{"url": ".."}],
         redirect_slashes=False,
@@ -138,6 +141,7 @@ def make_api(
         )
 
     objects.register(api, catalog)
+    rules.register(api, catalog, table)
     if editor is not None:
         scenarios.register(api, catalog, editor)
         observations.register(api, catalog, editor)

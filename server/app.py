@@ -22,6 +22,7 @@ from server.static import BUILT, Viewer
 from server.tiles import READ, Receive, Reply, Scope, Send, TileApp, send_error
 from tiling.archive import Reader
 from tim.errors import TimError, UsageError
+from tim.rules import load
 
 if TYPE_CHECKING:
     from tim.workspace import Workspace
@@ -42,7 +43,9 @@ def create_app(
     """
     catalog = Catalog(Reader(workspace.archive_root), workspace.store, Keys(workspace.path), workspace.observations())
     editor = Editor(workspace, catalog.guard, open_here=edit)
-    return App(catalog, make_api(catalog, title, language, base_maps, editor), root_path, cors, static)
+    return App(
+        catalog, make_api(catalog, title, language, base_maps, editor, load(workspace.path)), root_path, cors, static
+    )
 
 
 class App:

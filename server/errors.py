@@ -30,6 +30,7 @@ STATUS: Mapping[type[TimError] | str, int] = {
     "access.not-editor": 403,
     "server.no-dataset": 404,
     "server.no-object": 404,
+    "rules.no-object": 404,
     "server.no-path": 404,
     "server.no-tiles": 404,
     "server.no-base-map": 404,

@@ -1,7 +1,8 @@
 """CityGML 2.0 and 3.0, PLATEAU's i-UR included: features are objects, their levels of detail representations.
 
 A file is read twice, one top-level feature in memory at a time: first what others refer to (textures, surfaces, versions), then the features.
-Parts name what they belong to (``partOf``). The source key is the ``gml:id``, which differs from version to version of a feature.
+Parts name what they belong to (``partOf``) and stand as long as it does. The source key is the ``gml:identifier``, which all versions of a
+feature share, with its code space before it, else the ``gml:id``.
 """
 
 from __future__ import annotations

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lxml import etree
 
+from importers.citygml.names import HREF, Element, gml_id, local
+from importers.citygml.versions import HELD, HOLDERS, NOTED, Versions
 from tim.geometry import F32, F64
-
-Element = Any
-"""An lxml element."""
 
 _HEAD = 1 << 16
 _KEPT = 100_000
@@ -32,19 +30,6 @@ _CODELIST = re.compile(r"(?:\.\./){0,5}codelists/[^/\\:]+\.xml")
 _SAFE = {"resolve_entities": False, "no_network": True, "huge_tree": False, "load_dtd": False}
 _SHARED = re.compile(r"Surface|Polygon|Solid|Point|Curve|Line|Ring|Triangle|Geometry|T(?:in|IN)$|Door$|Window$")
 """Elements that other members may refer to for what they draw."""
-_VERSIONS = {"Version", "VersionTransition", "Transaction"}
-_VERSIONED = {"versionMember", "from", "to", "transaction", "oldFeature", "newFeature"}
-HREF = "{http://www.w3.org/1999/xlink}href"
-
-
-def local(element: Element) -> str:
-    """Name without namespace; empty for comments and instructions."""
-    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
-
-
-def gml_id(element: Element) -> str:
-    """Of GML 3.1 or 3.2."""
-    return str(element.get("{http://www.opengis.net/gml}id") or element.get("{http://www.opengis.net/gml/3.2}id") or "")
 
 
 def head(path: Path) -> str:
@@ -97,10 +82,7 @@ class References:
     """By surface."""
     elements: dict[str, Element] = field(default_factory=dict)
     """Surfaces of other features."""
-    replaced: dict[str, list[str]] = field(default_factory=dict)
-    """By new feature: the old ones."""
-    versions: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
-    """By feature: the tags of the versions it is a member of, and what the transitions say that made or ended it."""
+    versions: Versions = field(default_factory=Versions)
 
 
 def members(path: Path) -> Iterator[Element]:
@@ -119,13 +101,15 @@ def members(path: Path) -> Iterator[Element]:
 
 
 def features(holder: Element) -> Iterator[Element]:
-    """The features in a member, those included that stand in a version or a transition instead of being linked from there."""
+    """The features in a member, versions among them, and those that stand in a version or a transition instead of being linked from there."""
     for element in holder.iterchildren(etree.Element):
-        if local(element) not in _VERSIONS:
+        kind = local(element)
+        if kind not in HOLDERS or kind == "Version":
             yield element
+        if kind not in HOLDERS:
             continue
         for prop in element.iterchildren(etree.Element):
-            if local(prop) in _VERSIONED:
+            if local(prop) in HELD:
                 yield from features(prop)
 
 
@@ -144,10 +128,8 @@ def references(path: Path) -> References:
                         _texture(element, out)
                     case "X3DMaterial":
                         _color(element, out)
-                    case "Version":
-                        _version(element, out)
-                    case "VersionTransition":
-                        _transition(element, out)
+                    case kind if kind in NOTED:
+                        out.versions.note(element)
             if len(foreign) < _KEPT:
                 foreign |= hrefs - ids
         if foreign:
@@ -189,35 +171,6 @@ def _keep(member: Element, foreign: set[str], out: References) -> None:
         out.elements[name] = deepcopy(element)
         links = (inner.get(HREF) or "" for inner in element.iter(etree.Element))
         waiting += [link[1:] for link in links if link.startswith("#")]
-
-
-def _version(element: Element, out: References) -> None:
-    tags = [text for tag in element.iterfind("{*}tag") if (text := (tag.text or "").strip())]
-    for member in element.iterfind("{*}versionMember"):
-        said = out.versions.setdefault(_end(member), {})
-        said.setdefault("version", []).extend(tags or [gml_id(element)])
-
-
-def _transition(element: Element, out: References) -> None:
-    """Both the feature that a transaction ends and the one it makes are told why."""
-    said = {name: text for name in ("reason", "type") if (text := (element.findtext(f"{{*}}{name}") or "").strip())}
-    said |= {name: end for name in ("from", "to") if (end := _end(element.find(f"{{*}}{name}")))}
-    for transaction in element.iter("{*}Transaction"):
-        old, new = (_end(transaction.find(f"{{*}}{name}")) for name in ("oldFeature", "newFeature"))
-        if old and new:
-            out.replaced.setdefault(new, []).append(old)
-        kind = (transaction.findtext("{*}type") or "").strip()
-        for feature in filter(None, (old, new)):
-            told = out.versions.setdefault(feature, {}).setdefault("versionTransition", [])
-            told.append({"transaction": kind, **said} if kind else said)
-
-
-def _end(prop: Element | None) -> str:
-    """The id that a property leads to, by a link or because it holds the feature; empty for none."""
-    if prop is None:
-        return ""
-    href = prop.get(HREF) or ""
-    return href[1:] if href.startswith("#") else next(map(gml_id, prop.iterchildren(etree.Element)), "")
 
 
 def _texture(element: Element, out: References) -> None:

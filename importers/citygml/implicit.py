@@ -9,7 +9,7 @@ import numpy as np
 
 from importers.beside import inside
 from importers.city import Draft, Models
-from importers.citygml.document import HREF, Element
+from importers.citygml.names import HREF, Element
 from importers.citygml.surfaces import Collector, Sheet
 from importers.gltf import LARGEST, examine
 from tim.errors import PlaceError, SourceError

@@ -10,7 +10,8 @@ import numpy as np
 from lxml import etree
 
 from importers.beside import Images
-from importers.citygml.document import HREF, Element, References, gml_id, local, numbers
+from importers.citygml.document import References, numbers
+from importers.citygml.names import HREF, Element, gml_id, local
 from tim.errors import SourceError
 from tim.geometry import F32, F64
 from tim.shape import Material, Patch, Polygon

@@ -130,18 +130,19 @@ def rule_of(
 
     Raises UsageError for a mapping entry that names a field the layer does not have, or anything else it cannot mean.
     """
-    node = mapping.entry(layer) if mapping else None
+    node, known = mapping.entry(layer) if mapping else None, classes or shipped()
     if key and key not in fields:
         raise UsageError("vector.no-key-field", layer=layer, field=key, known=", ".join(fields))
     if mapping is None or node is None:
-        return _ours(classes or shipped()) if is_ours(fields) and not key else _automatic(layer, fields, key)
-    return _Entry(node, fields, mapping.path, classes or shipped()).rule(layer, key)
+        return _ours(known) if is_ours(fields) and not key else _automatic(layer, fields, key)
+    return _Entry(node, fields, mapping.path, known).rule(layer, key)
 
 
-def _ours(known: Registry) -> Rule:
-    """Of a file that an export of ours wrote."""
-    table = {name: name for name in known.classes}
-    return Rule(class_field="class", class_table=table, key="tim_id", ours=True, recognised={"class": "class"})
+def _ours(classes: Registry) -> Rule:
+    """For an export of ours."""
+    return Rule(
+        class_field="class", class_table={name: name for name in classes.classes}, key="tim_id", ours=True, recognised={"class": "class"},
+    )  # fmt: skip
 
 
 def _automatic(layer: str, fields: Sequence[str], key: str) -> Rule:

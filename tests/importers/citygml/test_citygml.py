@@ -45,7 +45,9 @@ def test_every_top_level_feature_of_real_files(real_data: Path, name: str) -> No
     items = imported(path, PlaceOptions(vertical="+36m", datum=datum))
     tree = etree.parse(str(path))
     expected = set(tree.xpath("/*/*[local-name()='cityObjectMember']/*/@*[local-name()='id']"))
-    tops = {o.source_key for o in _objects(items) if not any(r.kind == "partOf" for r in o.relations)}
+    expected |= set(tree.xpath("//*[local-name()='Version']/@*[local-name()='id']"))
+    found = [o for o in _objects(items) if not any(r.kind == "partOf" for r in o.relations)]
+    tops = {o.attributes.get("gmlId", o.source_key) for o in found}
     assert tops == expected
     (probe,) = importer("citygml").probe(path, path.name)
     assert probe.count == len(_objects(items))
@@ -74,19 +76,11 @@ def test_textures_of_yokosuka(real_data: Path) -> None:
     assert used == images
 
 
-def test_a_version_replaces_another(real_data: Path) -> None:
-    items = imported(real_data / "city/citygml3/historicalSuccession_CityGML_3.0_LOD2_Versioning.gml")
-    new = next(o for o in _objects(items) if o.source_key == "BU_69381AL49_2015-01-01")
-    old = next(o for o in _objects(items) if o.source_key == "BU_69381AL49_2000-01-01")
-    zero = derived_id(UUID(int=0), "town", old.source_key)
-    assert [r.target for r in new.relations if r.kind == "replaces"] == [zero]
-
-
 def test_versions_and_transitions_are_told(real_data: Path) -> None:
     """By the features they name; what the document says of each is read with XPath."""
     path = real_data / "city/citygml3/historicalSuccession_CityGML_3.0_LOD2_Versioning.gml"
     tree = etree.parse(str(path))
-    by_key = {o.source_key: o for o in _objects(imported(path))}
+    by_key = {o.attributes.get("gmlId", o.source_key): o for o in _objects(imported(path))}
     tags = {
         href[1:]: version.findtext("{*}tag")
         for version in tree.iter("{*}Version")
@@ -120,12 +114,17 @@ def test_features_that_stand_in_versions_are_imported(tmp_path: Path) -> None:
     path.write_text(model(version, transition, f"<cityObjectMember>{plain}</cityObjectMember>"))
     items = imported(path)
     by_key = {o.source_key: o for o in _objects(items)}
-    assert set(by_key) == {"old", "new", "plain"}
+    assert set(by_key) == {"old", "new", "plain", "v1"}
     assert _codes(items) == []
     assert by_key["old"].attributes["version"] == ["v1"]
     assert by_key["new"].attributes["versionTransition"] == [{"transaction": "replace", "reason": "built anew"}]
-    assert [r.target for r in by_key["new"].relations] == [derived_id(UUID(int=0), "town", "old")]
-    assert all(o.representations for o in by_key.values())
+    assert [(r.kind, r.target) for r in by_key["new"].relations] == [
+        ("replaces", derived_id(UUID(int=0), "town", "old"))
+    ]
+    assert [(r.kind, r.target) for r in by_key["v1"].relations] == [
+        ("versionMember", derived_id(UUID(int=0), "town", "old"))
+    ]
+    assert all(o.representations for key, o in by_key.items() if key != "v1")
 
 
 def test_what_boundary_surfaces_say(tmp_path: Path) -> None:
