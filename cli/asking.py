@@ -1,9 +1,9 @@
-"""``tim query``: which objects there are, by what they are, where and when."""
+"""``tim query``, ``tim rules``: which objects there are, and which rules hold, by what they are, where and when."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,8 @@ from cli.text import tr
 from tim.errors import UsageError
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from tim.model import Code, Stage
     from tim.place import Box3
     from tim.query.tree import Expression
@@ -23,11 +25,18 @@ _LOWEST, _HIGHEST = -1e9, 1e9
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
+    """Add the commands of this module."""
     app.command(
         "query",
         help=tr("Objects by condition, place, class, code and moment.", "按条件、位置、类别、代码与时刻查询对象。"),
     )(query)
+    app.command(
+        "rules",
+        help=tr(
+            "Planning rules in force at a place, or for an object, on a day.",
+            "某地点或某对象在某日适用的规划管控规则。",
+        ),
+    )(rules)
 
 
 def query(
@@ -109,6 +118,76 @@ def query(
             say(tr(f"There are more: --cursor {page.cursor}", f"还有更多:--cursor {page.cursor}"))
 
 
+def rules(
+    where: Annotated[
+        str,
+        typer.Argument(help=tr("longitude,latitude in degrees, or the id of an object.", "经度,纬度(度),或对象标识。")),
+    ],
+    on: Annotated[
+        str | None, typer.Option(help=tr("A date or moment (UTC); today if left out.", "日期或时刻(UTC),缺省为今天。"))
+    ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            help=tr("Only this kind, e.g. height-limit; repeat for more.", "只看此类规则,如 height-limit,可重复。"),
+        ),
+    ] = None,
+    height: Annotated[
+        float | None,
+        typer.Option(help=tr("Of a place: ellipsoidal height, metres.", "地点的椭球高(米)。")),
+    ] = None,
+    datasets: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help=tr("Only of this dataset; repeat for more.", "只看此数据集,可重复。")),
+    ] = None,
+    seq: Annotated[
+        int | None,
+        typer.Option(
+            help=tr(
+                "Of a place: as the store had it at a changeset of `tim log`.", "地点:按 `tim log` 中某变更集时的状态。"
+            )
+        ),
+    ] = None,
+    scenario: Annotated[str, typer.Option(help=tr("A scenario upon the common line.", "把方案叠加在现状之上。"))] = "",
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    json: Json = False,
+) -> None:
+    """What may be done there, on which basis, since when."""
+    from tim.rules import load, rules_at, rules_for
+    from tim.workspace import Workspace as Folder
+
+    place, tim_id = _place(where)
+    if tim_id is not None and (height is not None or seq is not None):
+        raise UsageError("cli.only-places", option="--seq" if height is None else "--height")
+    folder = Folder.open(Path(workspace))
+    known = load(folder.path)
+    with folder.store() as store:
+        if tim_id is None:
+            found = rules_at(store, *place, on, kinds or (), height, datasets or None, seq, known, scenario)
+        else:
+            found = rules_for(store, tim_id, on, kinds or (), datasets or None, known, scenario)
+    if json:
+        emit({"rules": [rule.record() for rule in found]})
+        return
+
+    def said(name: str, value: Any) -> str:
+        parameter = known.parameters[name]
+        text = value.get("value", value) if isinstance(value, dict) else value
+        return f"{tr(parameter.en, parameter.zh)} {shortened(text)} {parameter.unit}".strip()
+
+    table(
+        "", [tr("rule", "规则"), tr("says", "内容"), tr("object", "对象"), tr("notice", "公告"), tr("authority", "主管部门"), tr("valid", "有效期"), "id"],
+        [
+            (
+                tr(known.kinds[rule.kind].en, known.kinds[rule.kind].zh), "; ".join(said(*one) for one in rule.parameters.items()) or None,
+                rule.name or rule.class_id, rule.basis.get("notice"), rule.basis.get("custodian"), valid(rule.valid_from, rule.valid_to), rule.tim_id,
+            )
+            for rule in found
+        ],
+    )  # fmt: skip
+
+
 def valid(valid_from: str | None, valid_to: str | None) -> str | None:
     """A validity for people; ``None`` where it is open at both ends."""
     return None if valid_from is None and valid_to is None else f"{valid_from or '…'} – {valid_to or '…'}"
@@ -162,6 +241,19 @@ def stage_of(text: str | None) -> Stage | None:
     if text not in set(Stage):
         raise UsageError("cli.unknown-stage", stage=text, known=", ".join(Stage))
     return Stage(text)
+
+
+def _place(text: str) -> tuple[tuple[float, float], UUID | None]:
+    """A place, or the id of an object. Raises UsageError ``cli.bad-place``."""
+    from uuid import UUID
+
+    try:
+        if "," not in text:
+            return (0.0, 0.0), UUID(text)
+        lon, lat = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError("cli.bad-place", text=text) from None
+    return (lon, lat), None
 
 
 def _code(text: str | None) -> Code | None:

@@ -12,6 +12,7 @@ import pytest
 
 from cli.app import run
 from tests.system.command import Outcome, ok, tim
+from tests.tim.rules.zones import keep, square, zone
 from tim.model import Code, Dataset, ObjectRecord, Relation, Stage, dataset_uid, derived_id
 from tim.place import Frame
 from tim.store import Changeset, Put, Retire
@@ -171,6 +172,13 @@ def test_pages_follow_each_other(town: Town):
         (("log", "--object", "x"), "cli.no-object"),
         (("log", "--object", str(UUID(int=5))), "cli.no-object"),
         (("describe", "town", "missing.yaml"), "quality.unreadable"),
+        (("rules", "here"), "cli.bad-place"),
+        (("rules", "1,2,3"), "cli.bad-place"),
+        (("rules", "200,30"), "rules.place"),
+        (("rules", "nan,30"), "rules.place"),
+        (("rules", "120,30", "--kind", "smell"), "rules.no-kind"),
+        (("rules", str(UUID(int=5))), "rules.no-object"),
+        (("rules", str(UUID(int=5)), "--height", "3"), "cli.only-places"),
     ],
 )
 def test_what_is_refused(town: Town, command: tuple[str, ...], code: str, monkeypatch: pytest.MonkeyPatch):
@@ -290,6 +298,36 @@ def test_checked_and_described(town: Town, tmp_path: Path):
     assert (told["record"]["title"], told["scenarios"]) == ("小镇", {"plan-a": 2})
     outside = town("check", "town", "--checks", "extent", "--json", code=3).json["findings"]
     assert {e["where"] for f in outside for e in f["examples"]} >= {"houses#d"}
+
+
+def test_rules_at_a_place_and_for_an_object(town: Town):
+    """Which height limits hold here on this day, under which notice."""
+    limit = {
+        "type": "HeightControlDistrict",
+        "maximumBuildingHeight": {"value": 31, "uom": "m"},
+        "notificationNumber": "告示第590号",
+        "custodian": "市",
+    }
+    keep(
+        Workspace.open(town.folder),
+        "city",
+        zone("A", [[square(120.0, 29.995)]], limit, valid=("2009-11-11", "2019-01-01")),
+    )
+    asked = ("rules", "120.003,30.0", "--kind", "height-limit")
+    (rule,) = town(*asked, "--on", "2015-01-01", "--json").json["rules"]
+    assert (rule["kind"], rule["parameters"]["max_height_m"], rule["basis"]["notice"]) == (
+        "height-limit",
+        31.0,
+        "告示第590号",
+    )
+    assert town(*asked, "--on", "2020-01-01", "--json").json["rules"] == []
+    shown = town(*asked, "--on", "2015-01-01").out
+    assert all(text in shown for text in ("Height limit", "31.0 m", "告示第590号", "2009-11-11 – 2019-01-01"))
+    assert [r["id"] for r in town("rules", str(town.id("a")), "--on", "2015-01-01", "--json").json["rules"]] == [
+        rule["id"]
+    ]
+    assert town(*asked, "--on", "2015-01-01", "--dataset", "town", "--json").json["rules"] == []
+    assert town(*asked, "--on", "2015-01-01", "--seq", "3", "--json").json["rules"] == []
 
 
 def test_the_command_itself(town: Town):
