@@ -120,6 +120,7 @@ def measured(store: Ours | Plain, times: NDArray[np.int64], values: NDArray[np.f
     whole = (end - start) // 1000 * 1000
     told = {"bulk_append": len(times) / seconds(lambda: store.append(times, values), 1)}
     store.append(times[:1], values[:1])
+    checkpoint(store.path)
     told["bytes_per_reading"] = sum(p.stat().st_size for p in store.path.parent.glob(f"{store.path.name}*")) / len(
         times
     )
@@ -136,6 +137,13 @@ def measured(store: Ours | Plain, times: NDArray[np.int64], values: NDArray[np.f
         later = iter(range(int(times[-1]) + step, 1 << 62, step))
         told[name] = 1 / seconds(lambda s=sync, t=later: store.append(np.array([next(t)]), values[:1], sync=s), count)  # type: ignore[misc]
     return told
+
+
+def checkpoint(path: Path) -> None:
+    """Everything into the file itself."""
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
 
 
 def seconds(work: Callable[[], object], times: int) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.asking import box_of, stage_of
 from cli.importing import Overwrite
 from cli.output import DEFAULT_WORKSPACE, Json, Workspace, emit, outcome, say, tell_problems
 from cli.sources import Crs, Datum, Vertical
@@ -16,8 +17,6 @@ from cli.text import number, size, tr
 from tim.errors import TimError, UsageError
 
 if TYPE_CHECKING:
-    from tim.model import Stage
-    from tim.place import Box3
     from tim.store import AsOf, Filter
 
 
@@ -184,8 +183,8 @@ class _Asked:
         from tim.store import Filter
 
         return Filter(
-            dataset=self.dataset, class_id=get(self.class_id).id if self.class_id else None, layer=self.layer, stage=_stage(self.stage),
-            scenario=self.scenario, box=_box(self.bbox) if self.bbox else None, where=cql2_text.read(self.where) if self.where else None,
+            dataset=self.dataset, class_id=get(self.class_id).id if self.class_id else None, layer=self.layer, stage=stage_of(self.stage),
+            scenario=self.scenario, box=box_of(self.bbox), where=cql2_text.read(self.where) if self.where else None,
         )  # fmt: skip
 
     def moment(self) -> AsOf:
@@ -193,30 +192,6 @@ class _Asked:
         from tim.store import AsOf
 
         return AsOf(self.at, self.seq)
-
-
-def _stage(text: str | None) -> Stage | None:
-    from tim.model import Stage
-
-    if text is None:
-        return None
-    if text not in set(Stage):
-        raise UsageError("export.no-stage", text=text, known=", ".join(Stage))
-    return Stage(text)
-
-
-def _box(text: str) -> Box3:
-    """West exceeds east across the antimeridian."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-        west, south, bottom, east, north, top = (
-            numbers if len(numbers) == 6 else (*numbers[:2], -1e5, *numbers[2:], 1e5)
-        )
-    except ValueError:
-        raise UsageError("export.bad-box", text=text) from None
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90 and bottom <= top):
-        raise UsageError("export.bad-box", text=text)
-    return west, south, bottom, east, north, top
 
 
 def _tiles(dataset: str, out: Path, workspace: str, seq: int | None, *, overwrite: bool, json: bool) -> int:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.asking import valid
 from cli.output import DEFAULT_WORKSPACE, Json, Workspace, emit, say, table
 from cli.text import number, size, tr
 from tim.errors import TimError, UsageError, render
 
 if TYPE_CHECKING:
+    from tim.model import ObjectRecord
     from tim.place.files import DatumFile
     from tim.workspace import Workspace as Folder
 
@@ -49,6 +51,7 @@ def info(
 ) -> None:
     """What the workspace holds."""
     from tiling.archive import Archive
+    from tim.quality.record import KEY
     from tim.workspace import Workspace as Folder
 
     folder = Folder.open(Path(workspace))
@@ -65,6 +68,7 @@ def info(
             records.append({
                 "dataset": item.slug, "title": item.title, "kind": item.kind, "uid": str(item.uid), "private": item.private,
                 "frame": item.frame.record(), "objects": store.count(item.slug), "quarantined": folder.quarantine.count(item.slug),
+                "record": item.settings.get(KEY), "scenarios": store.scenarios(item.slug),
                 "sources": [{"key": s.key, "format": s.format, "count": s.count, "bytes": s.fingerprint.size, "box": s.box,
                              "place": s.place.report()} for s in sources],
                 "snapshot": snapshot and {"seq": snapshot.seq, "hash": snapshot.hash, "created": snapshot.created, "tiles": snapshot.tiles,
@@ -82,6 +86,13 @@ def info(
           f"@{r['snapshot']['seq']} {r['snapshot']['hash'][:12]}" if r["snapshot"] else None, r["quarantined"] or None) for r in records],
     )  # fmt: skip
     if dataset:
+        told: list[tuple[object, object]] = list((records[0]["record"] or {}).items())
+        told += [
+            (tr(f"scenario {name}", f"方案 {name}"), f"{number(count)} {tr('objects', '个对象')}")
+            for name, count in records[0]["scenarios"].items()
+        ]
+        if told:
+            table("", [tr("what", "项目"), ""], told)
         for source in records[0]["sources"]:
             say("")
             print_place(source["key"], source["place"])
@@ -119,14 +130,21 @@ def print_place(name: str, report: dict[str, Any]) -> None:
 def log(
     dataset: Annotated[str, typer.Argument(help=tr("Only this dataset.", "只看此数据集。"))] = "",
     limit: Annotated[int, typer.Option(help=tr("Lines at most.", "最多行数。"))] = 50,
+    object_: Annotated[
+        str,
+        typer.Option("--object", help=tr("The versions of one object, by its id.", "某个对象的各版本,按对象标识。")),
+    ] = "",
     workspace: Workspace = DEFAULT_WORKSPACE,
     json: Json = False,
 ) -> None:
-    """Changesets of the object store and snapshots of the tiles."""
+    """Changesets of the object store and snapshots of the tiles; or what was said of one object, by whom."""
     from tiling.archive import Archive
     from tim.workspace import Workspace as Folder
 
     folder = Folder.open(Path(workspace))
+    if object_:
+        _versions(folder, object_, json=json)
+        return
     with folder.store() as store:
         slugs = [store.dataset(dataset).slug] if dataset else [d.slug for d in store.datasets()]
         changes = list(store.log(dataset or None, limit))
@@ -142,9 +160,25 @@ def log(
         return
     table(
         tr("Changesets", "变更集"),
-        ["seq", tr("time", "时间"), tr("dataset", "数据集"), tr("reason", "原因"), tr("counts", "计数"), "hash"],
         [
-            (c.seq, c.time, c.dataset, c.reason, ", ".join(f"{k} {v:,}" for k, v in c.counts.items() if v), c.hash[:12])
+            "seq",
+            tr("time", "时间"),
+            tr("dataset", "数据集"),
+            tr("author", "作者"),
+            tr("reason", "原因"),
+            tr("counts", "计数"),
+            "hash",
+        ],
+        [
+            (
+                c.seq,
+                c.time,
+                c.dataset,
+                c.author or None,
+                c.reason,
+                ", ".join(f"{k} {v:,}" for k, v in c.counts.items() if v),
+                c.hash[:12],
+            )
             for c in changes
         ],
     )
@@ -153,6 +187,46 @@ def log(
         ["seq", tr("time", "时间"), tr("dataset", "数据集"), tr("tiles", "瓦片"), tr("size", "大小"), "hash"],
         [(s.seq, s.created, s.dataset, number(s.tiles), size(s.bytes), s.hash[:12]) for s in snapshots],
     )
+
+
+def _versions(folder: Folder, text: str, *, json: bool) -> None:
+    """All versions of one object, with who said so and what of it was new. Raises UsageError ``cli.no-object``."""
+    from uuid import UUID
+
+    from tim.history import fields_changed
+
+    try:
+        tim_id = UUID(text)
+    except ValueError:
+        raise UsageError("cli.no-object", id=text) from None
+    with folder.store() as store:
+        versions = store.history(tim_id)
+        if not versions:
+            raise UsageError("cli.no-object", id=text)
+        wanted = {version.seq for version in versions}
+        made = {c.seq: c for c in store.log(versions[0].dataset) if c.seq in wanted}
+    rows: list[dict[str, Any]] = []
+    last: dict[str, ObjectRecord] = {}
+    for version in versions:
+        record, changeset = version.object, made[version.seq]
+        before = last.get(record.scenario)
+        rows.append({
+            "version": version.version, "seq": version.seq, "from": version.db_from, "to": version.db_to, "scenario": record.scenario,
+            "stage": record.stage.value, "validFrom": record.valid_from, "validTo": record.valid_to, "author": changeset.author,
+            "reason": changeset.reason, "source": version.source,
+            "fields": [] if before is None else [field.name for field in fields_changed(before, record)],
+        })  # fmt: skip
+        last[record.scenario] = record
+    if json:
+        emit({"id": str(tim_id), "dataset": versions[0].dataset, "versions": rows})
+        return
+    table(
+        f"{versions[-1].object.name} {tim_id}".strip(),
+        [tr("version", "版本"), "seq", tr("said", "记录于"), tr("until", "至"), tr("valid", "有效期"), tr("stage", "阶段"), tr("scenario", "方案"), tr("author", "作者"),
+         tr("reason", "原因"), tr("new", "变化")],
+        [(r["version"], r["seq"], r["from"], r["to"], valid(r["validFrom"], r["validTo"]), r["stage"], r["scenario"] or None, r["author"] or None,
+          r["reason"], ", ".join(r["fields"]) or None) for r in rows],
+    )  # fmt: skip
 
 
 def datum_files(folder: Folder) -> dict[DatumFile, list[str]]:

@@ -79,4 +79,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     drawn = Table(*(Column(name, overflow="fold") for name in columns), title=title or None, title_justify="left")
     for row in rows:
         drawn.add_row(*("–" if cell is None else str(cell) for cell in row))
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(drawn)
+    # What stands in brackets is data, not colour.
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE, markup=False, emoji=False).print(drawn)
+
+
+def shortened(value: object, most: int = 40) -> str:
+    """A value for a cell of a table: text as it is, anything else as JSON, cut where it is long."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,4 +1,4 @@
-"""``tim tile``, ``tim validate``, ``tim rollback``: from the model to 3D Tiles and their versions."""
+"""``tim tile``, ``tim validate``, ``tim collect``: from the model to 3D Tiles and their versions."""
 
 from __future__ import annotations
 
@@ -35,9 +35,6 @@ def register(app: typer.Typer) -> None:
         help=tr("Check tiles: structure, containment, errors, place.", "检查瓦片:结构、包含关系、误差、位置。"),
     )(validate)
     app.command("collect", help=tr("Free the space of old snapshots.", "回收旧快照占用的空间。"))(collect)
-    app.command(
-        "rollback", help=tr("Show an earlier snapshot again, as a new one.", "把较早的快照作为新快照重新发布。")
-    )(rollback)
 
 
 def tile(
@@ -151,28 +148,6 @@ def validate(
     table("", [*words, tr("errors", "错误"), tr("warnings", "警告")],
           [(*(number(report.counts.get(name, 0)) for name in counted), number(len(report.errors)), number(len(report.warnings)))])  # fmt: skip
     return 0 if report.ok else 1
-
-
-def rollback(
-    dataset: Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))],
-    seq: Annotated[
-        int, typer.Argument(help=tr("Snapshot to show again; `tim log` lists them.", "要恢复的快照序号,见 `tim log`。"))
-    ],
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Publish an earlier snapshot again; nothing is lost, rolling back is a new snapshot itself."""
-    from tiling.archive import Archive
-    from tim.workspace import Workspace as Folder
-
-    folder = Folder.open(Path(workspace))
-    with folder.store() as store:
-        slug = store.dataset(dataset).slug
-    snapshot = Archive(folder.archive_root).rollback(slug, seq)
-    if json:
-        emit({"dataset": slug, "seq": snapshot.seq, "hash": snapshot.hash})
-    else:
-        say(f"{slug}: @{seq} → @{snapshot.seq}  {snapshot.hash}")
 
 
 def collect(

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from server import objects, rules, scenarios
+from server import objects, observations, rules, scenarios
 from server.basemap import BaseMap, fetch
 from server.catalog import Catalog
 from server.docs import page as docs_page
@@ -144,6 +144,7 @@ def make_api(
     rules.register(api, catalog, table)
     if editor is not None:
         scenarios.register(api, catalog, editor)
+        observations.register(api, catalog, editor)
     _describe_tiles(api)
     _answer_errors(api)
     return api

@@ -41,7 +41,7 @@ def create_app(
     ``root_path`` is the prefix a gateway serves it under; requests are understood with it (the gateway keeps it) and without (it strips it).
     ``cors``: ``*`` or the origins that may read. ``edit``: whoever is on this machine may change things (:mod:`server.edit`). Raises WorkspaceError where the archive cannot be read.
     """
-    catalog = Catalog(Reader(workspace.archive_root), workspace.store, Keys(workspace.path))
+    catalog = Catalog(Reader(workspace.archive_root), workspace.store, Keys(workspace.path), workspace.observations())
     editor = Editor(workspace, catalog.guard, open_here=edit)
     return App(
         catalog, make_api(catalog, title, language, base_maps, editor, load(workspace.path)), root_path, cors, static

@@ -19,6 +19,7 @@ from tiling.archive import Reader
 from tiling.foreign.mount import mount_id
 from tim.errors import TimError, UsageError
 from tim.model import Dataset
+from tim.observations import Observations
 from tim.sources import SourceRef
 from tim.store import ObjectStore
 
@@ -38,9 +39,10 @@ class Catalog:
     """Datasets by slug, the guard of the private ones, and the archive, kept fresh. Belongs to one event loop."""
 
     def __init__(
-        self, archive: Reader, store: Callable[[], ObjectStore], keys: Keys, fresh: float = FRESH_SECONDS
-    ) -> None:
+        self, archive: Reader, store: Callable[[], ObjectStore], keys: Keys, observations: Observations, fresh: float = FRESH_SECONDS,
+    ) -> None:  # fmt: skip
         """``store`` opens the object store; that, and all use of it, happens in a thread of its own."""
+        self.observations = observations
         self.archive = archive
         self.guard = Guard()
         self.datasets: dict[str, Dataset] = {}
@@ -105,6 +107,7 @@ class Catalog:
         self._worker.shutdown()
         self._readers.shutdown()
         self.archive.close()
+        self.observations.close()
 
     def _look_around(self) -> None:
         """Look at datasets, keys and archive. Where one fails, what was known of it stays in force, and the failure is logged."""

@@ -74,7 +74,7 @@ def test_tiles_otherwise(workspace: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["--bbox", "1,2,3"], "export.bad-box"), (["--bbox", "1,5,3,4"], "export.bad-box"), (["--stage", "old"], "export.no-stage"),
+        (["--bbox", "1,2,3"], "cli.bad-box"), (["--bbox", "1,5,3,4"], "cli.bad-box"), (["--stage", "old"], "cli.unknown-stage"),
         (["--class", "no.such"], "classes.unknown"), (["--where", "a ="], "query."), (["--format", "dwg"], "export.no-format"),
         (["--at", "yesterday"], "store."),
     ],

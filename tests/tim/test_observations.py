@@ -457,6 +457,74 @@ def test_several_writers_and_readers(tmp_path: Path):
     assert not errors
 
 
+def test_threads_wait_for_the_disk_together(observations: Observations, monkeypatch: pytest.MonkeyPatch):
+    """Fewer commits than appends; a batch that is refused, or not there at all, hinders no other."""
+    commits = 0
+    write = observations._write
+
+    def slow() -> None:
+        nonlocal commits
+        time.sleep(0.01)
+        commits += 1
+        write()
+
+    monkeypatch.setattr(observations, "_write", slow)
+    refused: list[str] = []
+
+    def send(k: int) -> None:
+        for i in range(10):
+            observations.append(WELL, "water_level", [START + 100 * k + i], [1.0])
+            try:
+                observations.extend([(WELL, "water_level", [START - 1], [1.0]), (PUMP, "nothing", [START], [1.0])])
+            except UsageError as error:
+                refused.append(error.code)
+
+    threads = [Thread(target=send, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["observations.no-series"] * 80
+    assert observations.count(WELL, "water_level") == 80
+    assert commits < 100, "of 160"
+
+
+def test_a_full_disk_fails_all_that_waited(observations: Observations):
+    observations.append(WELL, "water_level", [1], [1.0])
+    assert observations._file.writer is not None
+    (pages,) = observations._file.writer.execute("PRAGMA page_count").fetchone()
+    observations._file.writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+    random = np.random.default_rng(1)
+    with pytest.raises(WorkspaceError) as caught:
+        observations.append(WELL, "water_level", np.arange(2, 50_002), random.normal(size=50_000))
+    assert caught.value.code == "store.full"
+    assert observations.count(WELL, "water_level") == 1
+    observations._file.writer.execute("PRAGMA max_page_count = 1000000")
+    assert observations.append(WELL, "water_level", np.arange(2, 50_002), random.normal(size=50_000)) == 50_000
+
+
+FIRST = """
+import sys
+from uuid import UUID
+from tim.observations import Observations, Series
+with Observations(sys.argv[1]) as observations:
+    for i in range(20):
+        observations.put(Series(UUID(int=1), f"{sys.argv[2]}-{i}"))
+        observations.append(UUID(int=1), f"{sys.argv[2]}-{i}", [1], [1.0])
+"""
+
+
+def test_several_processes_make_the_file(tmp_path: Path):
+    path = tmp_path / "observations.sqlite"
+    makers = [subprocess.Popen([sys.executable, "-c", FIRST, str(path), str(k)], cwd=ROOT) for k in range(4)]
+    with Observations(path) as observations:
+        while any(maker.poll() is None for maker in makers):
+            observations.series(WELL)
+        assert [maker.returncode for maker in makers] == [0] * 4
+        assert len(observations.series(WELL)) == 80
+        assert all(observations.count(WELL, series.name) == 1 for series in observations.series(WELL))
+
+
 WRITER = """
 import itertools, sys
 from uuid import UUID

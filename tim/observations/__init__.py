@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,8 +25,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tim.errors import UsageError
+from tim.errors import TimError, UsageError
 from tim.observations import chunks, rows
+from tim.observations.chunks import F64, I64
 from tim.observations.series import (
     Buckets,
     Link,
@@ -45,6 +47,15 @@ __all__ = ["Buckets", "Link", "Observations", "Reading", "Readings", "Series", "
 MOST_BUCKETS = 100_000
 
 
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Readings that wait to be written."""
+
+    readings: list[tuple[UUID, str, I64, F64]]
+    done: bool = False
+    error: BaseException | None = None
+
+
 class Observations:
     """The observations of a workspace in one file. Safe to share between threads; every process opens its own.
 
@@ -54,12 +65,14 @@ class Observations:
     def __init__(self, path: Path | str, *, sync: bool = True, wait: float = 30.0) -> None:
         """At ``path``; nothing is opened yet. ``wait``: seconds for other writers.
 
-        What was appended survives the end of the process, however it ends; with ``sync`` also a power cut, at the price of one write to the disk
-        each time. Without, a power cut may take the last appends, and nothing else.
+        What was appended survives the end of the process, however it ends; with ``sync`` also a power cut, at the price of waiting
+        for the disk (threads that append at once wait together). Without, a power cut may take the last appends, and nothing else.
         """
         self.path = Path(path)
         self._sync, self._wait = sync, wait
         self._file = Connections(self.path, lambda: rows.FILE.reader(self.path, wait), self._writer)
+        self._waiting: list[_Batch] = []
+        self._waiting_lock, self._turn = threading.Lock(), threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -130,14 +143,14 @@ class Observations:
             raise UsageError("observations.no-series", series=checked[0][1], object=str(checked[0][0]))
         if not checked:
             return 0
-        with self._file.writing() as db:
-            for tim_id, name, times, values in checked:
-                row = rows.row_of(db, tim_id, name)
-                if row[6] is not None:
-                    raise UsageError("observations.linked", series=name, url=json.loads(row[6])[0])
-                if row[4] == "boolean" and not bool(np.isin(values[~np.isnan(values)], (0.0, 1.0)).all()):
-                    raise UsageError("observations.values", series=name, reason="0, 1, true, false, null")
-                rows.append(db, row[0], times, values)
+        batch = _Batch(checked)
+        with self._waiting_lock:
+            self._waiting.append(batch)
+        with self._turn:
+            if not batch.done:
+                self._write()
+        if batch.error is not None:
+            raise batch.error
         return sum(len(times) for _, _, times, _ in checked)
 
     def latest(self, tim_id: UUID, name: str) -> Reading | None:
@@ -195,6 +208,28 @@ class Observations:
         with self._looking(tim_id, name) as (db, row):
             return rows.extent(db, row[0])
 
+    def _write(self) -> None:
+        """Write all batches that wait, in one commit: while one goes to the disk, others gather. A batch that is refused hinders no other."""
+        with self._waiting_lock:
+            taken, self._waiting = self._waiting, []
+        try:
+            with self._file.writing() as db:
+                for batch in taken:
+                    db.execute("SAVEPOINT batch")
+                    try:
+                        for tim_id, name, times, values in batch.readings:
+                            rows.append(db, rows.open_row(db, tim_id, name, values), times, values)
+                    except TimError as error:
+                        batch.error = error
+                        db.execute("ROLLBACK TO batch")
+                    db.execute("RELEASE batch")
+        except BaseException as error:
+            for batch in taken:
+                batch.error = error
+        finally:
+            for batch in taken:
+                batch.done = True
+
     def _writer(self) -> sqlite3.Connection:
         db = rows.FILE.writer(self.path, self._wait)
         if not self._sync:
@@ -217,7 +252,8 @@ class Observations:
             try:
                 yield db, rows.row_of(db, tim_id, name)
             finally:
-                db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
 
     @contextmanager
     def _changing(self, tim_id: UUID, name: str) -> Iterator[tuple[sqlite3.Connection, tuple[Any, ...]]]:

@@ -113,30 +113,30 @@ def unpack(data: bytes) -> tuple[I64, F64]:
 
 def summary(times: I64, values: F64) -> Summary:
     """The statistics of a chunk."""
-    gaps = np.isnan(values)
-    numbers = values[~gaps] if gaps.any() else values
-    newest = None if gaps[-1] else float(values[-1])
-    whole = (int(times[0]), int(times[-1]), len(times), len(numbers))
-    if not len(numbers):
-        return Summary(*whole, None, None, None, None, None, newest)
-    mean = float((numbers / len(numbers)).sum())
-    return Summary(
-        *whole, float(numbers.min()), float(numbers.max()), mean, float(numbers[0]), float(numbers[-1]), newest
-    )
+    part = runs(times, values, times[:1])
+    told = [float(column[0]) for column in part[2:]] if len(part.first) else [None] * 5
+    newest = None if np.isnan(values[-1]) else float(values[-1])
+    whole = int(times[0]), int(times[-1]), len(times), int(part.numbers.sum())
+    return Summary._make((*whole, *told, newest))
 
 
 def runs(times: I64, values: F64, borders: I64) -> Parts:
     """Readings, without their gaps, as one part for all between two borders. times, borders: ascending; a border begins what is after it."""
-    known = ~np.isnan(values)
-    times, values = times[known], values[known]
-    starts = _starts(np.searchsorted(borders, times, "right"))
+    if (gaps := np.isnan(values)).any():
+        times, values = times[~gaps], values[~gaps]
+    starts = np.unique(np.append(0, np.searchsorted(times, borders)))
+    starts = starts[starts < len(times)]
     numbers = np.diff(starts, append=len(times))
     if not len(starts):
         return Parts(times, numbers, values, values, values, values, values)
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    with np.errstate(over="ignore"):
+        mean = np.add.reduceat(values, starts) / numbers
+        if not np.isfinite(mean).all():  # sums may be larger than numbers can
+            mean = np.clip(np.add.reduceat(values / np.repeat(numbers, numbers), starts), low, high)
     return Parts(
-        times[starts], numbers, np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts),
-        np.add.reduceat(values / np.repeat(numbers, numbers), starts), values[starts], values[np.append(starts[1:], len(values)) - 1],
-    )  # fmt: skip
+        times[starts], numbers, low, high, mean, values[starts], values[np.append(starts[1:], len(values)) - 1]
+    )
 
 
 def joined(parts: list[Parts], edges: I64) -> tuple[NDArray[np.intp], Parts]:
@@ -150,9 +150,11 @@ def joined(parts: list[Parts], edges: I64) -> tuple[NDArray[np.intp], Parts]:
         return bucket, Parts(first, numbers, minimum, maximum, mean, opening, closing)
     total = np.add.reduceat(numbers, starts)
     share = numbers / np.repeat(total, np.diff(starts, append=len(first)))
+    low, high = np.minimum.reduceat(minimum, starts), np.maximum.reduceat(maximum, starts)
+    with np.errstate(over="ignore"):
+        mean = np.clip(np.add.reduceat(mean * share, starts), low, high)
     return bucket[starts], Parts(
-        first[starts], total, np.minimum.reduceat(minimum, starts), np.maximum.reduceat(maximum, starts),
-        np.add.reduceat(mean * share, starts), opening[starts], closing[np.append(starts[1:], len(first)) - 1],
+        first[starts], total, low, high, mean, opening[starts], closing[np.append(starts[1:], len(first)) - 1],
     )  # fmt: skip
 
 

@@ -63,6 +63,16 @@ def row_of(db: sqlite3.Connection, tim_id: UUID, name: str) -> tuple[Any, ...]:
     return row
 
 
+def open_row(db: sqlite3.Connection, tim_id: UUID, name: str, values: F64) -> int:
+    """The id of a series that takes these values. Raises UsageError ``observations.no-series``, ``observations.linked``, ``observations.values``."""
+    row = row_of(db, tim_id, name)
+    if row[6] is not None:
+        raise UsageError("observations.linked", series=name, url=json.loads(row[6])[0])
+    if row[4] == "boolean" and not bool(np.isin(values[~np.isnan(values)], (0.0, 1.0)).all()):
+        raise UsageError("observations.values", series=name, reason="0, 1, true, false, null")
+    return int(row[0])
+
+
 def append(db: sqlite3.Connection, series: int, times: I64, values: F64) -> None:
     """Add readings, in any order, to the tail; or where there are enough, with those of the tail to chunks."""
     (waiting,) = db.execute("SELECT tail FROM series WHERE id = ?", (series,)).fetchone()
