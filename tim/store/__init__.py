@@ -222,7 +222,7 @@ class Change:
     tim_id: UUID
     scenario: str
     seq: int
-    """The last changeset, of those looked at, that said something of it."""
+    """The last changeset, of those looked at, that said something of the object."""
     before: tuple[ObjectVersion, ...]
     """Its versions in force at the beginning, by validity; none where it was not there."""
     after: tuple[ObjectVersion, ...]
@@ -231,7 +231,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changes in the order of their ``seq``, and of ``tim_id`` and scenario within it."""
+    """Changes in the order of the last changeset that touched the object; within it in an order of the store's own that stays, an object's lines
+    together, by scenario."""
 
     items: Sequence[Change]
     cursor: str | None
@@ -354,10 +355,10 @@ class ObjectStore(Protocol):
         Ordered by source, kind and target. kinds: empty for all."""
 
     def scenarios(self, dataset: str) -> dict[str, int]:
-        """The scenarios that objects of a dataset are in, with how many there are in each now, by name."""
+        """The scenarios of a dataset, with how many objects each says something of, whenever that is valid; by name."""
 
     def duplicate_codes(self, dataset: str) -> Iterator[tuple[Code, list[UUID]]]:
-        """Codes (scheme, edition, value) that several current objects of a dataset claim, and which objects."""
+        """Codes (scheme, edition, value) that several current objects of a dataset claim now, and which objects."""
 
     def search(self, text: str, datasets: Sequence[str], limit: int = 20) -> list[ObjectVersion]:
         """Current objects of these datasets by a code (exactly), the beginning of a name, or a part of one, in this order."""

@@ -13,7 +13,7 @@ import pytest
 
 from tim.errors import StoreError, WorkspaceError
 from tim.store import Changeset, Filter, ObjectStore, Put
-from tim.store.contract import StoreContract, history_machine
+from tim.store.contract import StoreContract, branches_machine, history_machine
 from tim.store.contract.samples import TOWN, box, put
 from tim.store.sqlite import SqliteStore
 
@@ -31,6 +31,7 @@ class TestSqlite(StoreContract):
 
 
 TestSqliteHistory = history_machine(open_store)
+TestSqliteBranches = branches_machine(open_store)
 
 
 @pytest.fixture

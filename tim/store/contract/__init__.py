@@ -8,17 +8,20 @@
 
 
     TestMyStoreHistory = history_machine(lambda folder: MyStore(folder / "mine"))
+    TestMyStoreBranches = branches_machine(lambda folder: MyStore(folder / "mine"))
 """
 
+from tim.store.contract.branches import branches_machine
 from tim.store.contract.changes import Changes
 from tim.store.contract.columns import Columns
 from tim.store.contract.history import history_machine
+from tim.store.contract.lines import Lines
 from tim.store.contract.origins import Origins
 from tim.store.contract.queries import Queries
 from tim.store.contract.times import Times
 
-__all__ = ["StoreContract", "history_machine"]
+__all__ = ["StoreContract", "branches_machine", "history_machine"]
 
 
-class StoreContract(Changes, Times, Queries, Columns, Origins):
+class StoreContract(Changes, Times, Queries, Columns, Origins, Lines):
     """Inherit, define ``open_store``, and pytest does the rest."""

@@ -308,10 +308,9 @@ class SqliteStore:
         return sorted(found, key=lambda link: link[:3])
 
     def scenarios(self, dataset: str) -> dict[str, int]:
-        """The scenarios that objects of a dataset are in, with how many there are in each now, by name."""
-        _, valid = self._moment(None)
+        """The scenarios of a dataset, with how many objects each says something of, whenever that is valid; by name."""
         with self._reading() as db:
-            return tracing.scenarios(db, self._dataset_row(db, dataset)[0], valid)
+            return tracing.scenarios(db, self._dataset_row(db, dataset)[0])
 
     def duplicate_codes(self, dataset: str) -> Iterator[tuple[Code, list[UUID]]]:
         """Codes that several current objects of a dataset claim, and which objects. Raises UsageError ``store.no-dataset``."""

@@ -41,8 +41,8 @@ class _Span(NamedTuple):
     valid_to: str
     digest: bytes
     box: Box3 | None
-    source: str
-    """Key; empty where none is named."""
+    source: int | None
+    """Row of the source that says so, in force or not."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class _Work:
         self.source_keys: dict[int | None, str] = dict(
             db.execute("SELECT id, key FROM source WHERE dataset = ?", (row,))
         )
-        self.source_rows: dict[str, int | None] = {"": None}
+        self.source_rows: dict[str, int] = {}
         self.created = self.updated = self.retired = self.unchanged = self.sources = 0
         self.touched: list[Touched] = []
         self.boxes: list[tuple[float, ...]] = []
@@ -149,9 +149,7 @@ class _Work:
             state = self.states.setdefault(UUID(bytes=tim_id), _State(row, dataset, (layer, key), last))
             if version is not None:
                 corners = None if box[0] is None else tuple(box)
-                state.spans.append(
-                    _Span(version, n, seq_from, scenario, start, end, digest, corners, self.source_keys.get(source, ""))
-                )
+                state.spans.append(_Span(version, n, seq_from, scenario, start, end, digest, corners, source))
 
     def put(self, record: Canonical, if_version: int | None, source: str, *, derived: bool) -> None:
         """Make an object or a version, unless it says what is in force already."""
@@ -170,12 +168,13 @@ class _Work:
         stated = (record.digest, record.valid_from, record.valid_to)
         for span in replaced:
             if (span.digest, span.valid_from, span.valid_to) == stated:
-                if source and span.source != source:
+                if source and self.source_keys.get(span.source) != source:
                     self.noted.append((self.source_row(source), span.row))
                 self.unchanged += 1
                 return
         self.cut(record.tim_id, state, replaced, record.valid_from, record.valid_to)
-        self.insert(state, record, source or (replaced[-1].source if replaced else ""))
+        inherited = replaced[-1].source if replaced else None
+        self.insert(state, record, self.source_row(source) if source else inherited)
         self.hash.put(record)
         if replaced:
             self.updated += 1
@@ -216,7 +215,7 @@ class _Work:
                     state.spans.append(rest)
                     self.next_version += 1
 
-    def insert(self, state: _State, record: Canonical, source: str) -> None:
+    def insert(self, state: _State, record: Canonical, source: int | None) -> None:
         """Queue the rows of a new version."""
         row, self.next_version = self.next_version, self.next_version + 1
         state.last += 1
@@ -235,7 +234,7 @@ class _Work:
         )
         self.versions.append((
             row, state.row, state.last, self.seq, record.valid_from, record.valid_to, record.stage, record.scenario,
-            self.class_row(record.class_id), record.name, record.attributes, *(record.box or (None,) * 6), record.digest, self.source_row(source),
+            self.class_row(record.class_id), record.name, record.attributes, *(record.box or (None,) * 6), record.digest, source,
         ))  # fmt: skip
         if record.box:
             self.boxes += index_rows(row, record.box)
@@ -284,7 +283,7 @@ class _Work:
         self.hash.drop(key)
         self.sources += 1
 
-    def source_row(self, key: str) -> int | None:
+    def source_row(self, key: str) -> int:
         """The row of a source in force, for a version that is from it."""
         if key not in self.source_rows:
             known = self.source(key)

@@ -95,8 +95,7 @@ def related(
         where.add(f"r.kind IN ({marks(kinds)})", *kinds)
     where.add("v.scenario = ?", scenario)
     in_force(where, seq, valid)
-    where.add("(r.valid_from IS NULL OR rtrim(r.valid_from, 'Z') <= ?)", valid)
-    where.add("(r.valid_to IS NULL OR rtrim(r.valid_to, 'Z') > ?)", valid)
+    _valid(where, "r", valid)
     tables = (
         "relation r CROSS JOIN version v ON v.id = r.version CROSS JOIN object o ON o.id = v.object"
         if inverse
@@ -110,15 +109,13 @@ def related(
         yield Link(UUID(bytes=source), kind, UUID(bytes=target), *rest)
 
 
-def scenarios(db: sqlite3.Connection, dataset: int, valid: str) -> dict[str, int]:
-    """Scenarios with objects in force, by name."""
-    where = Where()
-    in_force(where, None, valid)
-    where.add("v.scenario != '' AND o.dataset = ?", dataset)
+def scenarios(db: sqlite3.Connection, dataset: int) -> dict[str, int]:
+    """Scenarios with objects, by name."""
     return dict(
         db.execute(
-            f"SELECT v.scenario, count(*) FROM version v CROSS JOIN object o ON o.id = v.object WHERE {where.sql} GROUP BY 1 ORDER BY 1",
-            where.parameters,
+            "SELECT v.scenario, count(DISTINCT o.id) FROM version v CROSS JOIN object o ON o.id = v.object"
+            " WHERE v.scenario != '' AND v.seq_to IS NULL AND o.dataset = ? GROUP BY 1 ORDER BY 1",
+            (dataset,),
         )
     )
 
@@ -127,6 +124,7 @@ def duplicate_codes(db: sqlite3.Connection, dataset: int, valid: str) -> Iterato
     """Codes of several objects on the common line."""
     where = Where()
     in_force(where, None, valid)
+    _valid(where, "c", valid)
     where.add("v.scenario = '' AND o.dataset = ?", dataset)
     rows: Iterator[tuple[Any, ...]] = db.execute(
         "SELECT c.scheme, c.edition, c.value, json_group_array(DISTINCT hex(o.tim_id)) FROM code c CROSS JOIN version v ON v.id = c.version"
@@ -136,3 +134,9 @@ def duplicate_codes(db: sqlite3.Connection, dataset: int, valid: str) -> Iterato
     )
     for scheme, edition, value, ids in rows:
         yield Code(scheme, edition, value), sorted(UUID(i) for i in json.loads(ids))
+
+
+def _valid(where: Where, row: str, valid: str) -> None:
+    """What is valid itself at a moment, a sort key; its ends are stored as texts."""
+    where.add(f"({row}.valid_from IS NULL OR rtrim({row}.valid_from, 'Z') <= ?)", valid)
+    where.add(f"({row}.valid_to IS NULL OR rtrim({row}.valid_to, 'Z') > ?)", valid)
