@@ -55,8 +55,9 @@ class App:
         self._tiles = TileApp(catalog, cors)
         self._root = "/" + root_path.strip("/") if root_path.strip("/") else ""
         api.add_middleware(
-            CORSMiddleware, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "HEAD", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "If-None-Match"], expose_headers=["ETag"], max_age=86400,
+            CORSMiddleware, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "If-Match", "If-None-Match"],
+            expose_headers=["ETag", "Location", "Content-Crs"], max_age=86400,
         )  # fmt: skip
         api.mount("/", Viewer(static))
         self._api = api
