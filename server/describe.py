@@ -143,11 +143,12 @@ SCHEMAS: dict[str, Json] = {
         "type": "object", "required": ["id", "links", "objects", "complete"],
         "properties": {
             "id": _TEXT, "complete": {"type": "boolean"}, "objects": {"type": "array", "items": {"$ref": "#/components/schemas/Brief"}},
+            "absent": {"type": "array", "items": _TEXT}, "unknownKinds": {"type": "array", "items": _TEXT},
             "links": {
                 "type": "array",
                 "items": {
-                    "type": "object", "required": ["hop", "source", "kind", "target"],
-                    "properties": {"hop": _COUNT, "source": _TEXT, "kind": _TEXT, "target": _TEXT, "validFrom": _OPTIONAL, "validTo": _OPTIONAL, "evidence": _TEXT},
+                    "type": "object", "required": ["source", "kind", "target"],
+                    "properties": {"source": _TEXT, "kind": _TEXT, "target": _TEXT, "validFrom": _OPTIONAL, "validTo": _OPTIONAL, "evidence": _TEXT},
                 },
             },
         },

@@ -122,7 +122,7 @@ def register(api: FastAPI, catalog: Catalog) -> None:
         record = await _dataset(catalog, dataset, request)
         said = _body(await body_of_request(request, MOST_FILTER))
         question = _question(
-            record, said.get("bbox"), said.get("bbox-crs"), said.get("datetime"), said.get("limit", 100), said.get("cursor"),
+            record, ",".join(map(repr, said["bbox"])) if "bbox" in said else None, said.get("bbox-crs"), said.get("datetime"), said.get("limit", 100), said.get("cursor"),
             None, None, None, said.get("scenario"), _condition(said.get("filter"), said.get("filter-lang")), said.get("filter-crs"),
             said.get("crs"), {},
         )  # fmt: skip
@@ -303,8 +303,6 @@ def _body(data: bytes) -> dict[str, Any]:
             good = name == "filter" or isinstance(value, str)
         if not good:
             raise bad(name, "its type: /api/openapi.json")
-    if "bbox" in said:
-        said["bbox"] = ",".join(repr(n) for n in said["bbox"])
     return said
 
 

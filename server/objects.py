@@ -17,15 +17,18 @@ from server.changes import Log
 from server.describe import answers
 from server.features import Json, brief_document, object_document, version_document
 from server.negotiate import secret_of
-from server.parameters import Limit, Moment, Scenario, Seq, read_moment
+from server.parameters import Limit, Moment, Scenario, Seq, read_moment, scenario_name
 from tim.errors import UsageError
 from tim.model import Code, Stage
-from tim.store import AsOf, Filter, Link, ObjectStore, ObjectVersion
+from tim.relations import traverse
+from tim.store import AsOf, Filter, ObjectStore, ObjectVersion
 
 MOST_IDS = 1000
 MOST_CLAIMS = 100
 """Objects that a code may lead to."""
-MOST_HOPS = 10
+MOST_HOPS = 100
+SECONDS = 10.0
+"""How long a walk along relations may take."""
 Direction = Literal["out", "in", "both"]
 
 
@@ -39,7 +42,7 @@ class Look:
     @classmethod
     def of(cls, moment: str | None, seq: int | None, scenario: str | None) -> Look:
         """As query parameters say."""
-        return cls(AsOf(read_moment(moment), seq), scenario)
+        return cls(AsOf(read_moment(moment), seq), None if scenario is None else scenario_name(scenario))
 
 
 NOW = Look(AsOf(), None)
@@ -99,19 +102,20 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
 
         def answer(store: ObjectStore) -> Json:
             found = _one(store, tim_id, may, look)
-            line = found.object.scenario
-            links = _links(store, tim_id, direction, kind or [], hops, AsOf(look.as_of.valid, seq), line, may)
-            ends = {end for _, link in links for end in (link.source, link.target)}
-            known = _visible(store, sorted(ends), may, look)
+            met = traverse(
+                store, [tim_id], hops=hops, kinds=kind or (), direction=direction, where=lambda version: may(version.dataset), as_of=look.as_of,
+                scenario=found.object.scenario or look.scenario or "", limit=MOST_IDS, seconds=SECONDS,
+            )  # fmt: skip
             return {
-                "id": str(tim_id), "direction": direction, "hops": hops, "complete": len(links) < MOST_IDS,
+                "id": str(tim_id), "complete": met.complete, "unknownKinds": met.unknown_kinds,
                 "links": [
                     {
-                        "hop": hop, "source": str(link.source), "kind": link.kind, "target": str(link.target), "validFrom": link.valid_from,
+                        "source": str(link.source), "kind": link.kind, "target": str(link.target), "validFrom": link.valid_from,
                         "validTo": link.valid_to, "evidence": link.evidence,
-                    } for hop, link in links
+                    } for link in met.links
                 ],
-                "objects": [brief_document(known[i]) for i in sorted(known)],
+                "objects": [{**brief_document(node.version), "hops": node.hops} for node in met.nodes.values()],
+                "absent": sorted(str(i) for i in met.absent),
             }  # fmt: skip
 
         return await catalog.ask(answer)
@@ -220,30 +224,6 @@ def _visible(store: ObjectStore, ids: Sequence[UUID], may: May, look: Look) -> d
             if (version := next((v for v in in_scenarios if v is not None), None)) is not None:
                 found[tim_id] = version
     return {tim_id: version for tim_id, version in found.items() if may(version.dataset)}
-
-
-def _links(
-    store: ObjectStore, start: UUID, direction: Direction, kinds: Sequence[str], hops: int, as_of: AsOf, line: str, may: May
-) -> list[tuple[int, Link]]:  # fmt: skip
-    """The relations within some steps, nearest first, each with the number of its step. What others state is told of those that may be seen."""
-    found: dict[Link, int] = {}
-    seen, edge = {start}, [start]
-    for hop in range(1, hops + 1):
-        links: list[Link] = []
-        if direction != "in":
-            links += store.related(edge, kinds, as_of=as_of, scenario=line)
-        if direction != "out":
-            links += store.related(edge, kinds, inverse=True, as_of=as_of, scenario=line)
-        ends = {end for link in links for end in (link.source, link.target)} - seen
-        shown = _visible(store, sorted(ends), may, Look(as_of, line or None))
-        for link in links:
-            if (link.source in seen or link.source in shown) and len(found) < MOST_IDS:
-                found.setdefault(link, hop)
-        seen |= ends
-        edge = [end for end in sorted(ends) if end in shown]
-        if not edge or len(found) >= MOST_IDS:
-            break
-    return [(hop, link) for link, hop in found.items()]
 
 
 def _claimants(store: ObjectStore, code: Code, may: May, look: Look) -> list[ObjectVersion]:
