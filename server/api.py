@@ -260,12 +260,13 @@ def _describe_tiles(api: FastAPI) -> None:
 
 
 def _methods(api: FastAPI, request: Request) -> list[str]:
-    """What can be done at a path, by all its routes."""
-    found = {"OPTIONS"}
-    for route in api.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return sorted(found | ({"HEAD"} if "GET" in found else set()))
+    """What can be done at a path, by all routes of the template that names it most closely; nothing where it is none of the API's."""
+    routes = [r for r in api.routes if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
+    if not routes:
+        return [] if request.scope["path"].startswith("/api") else ["GET", "HEAD"]
+    closest = min((route.path for route in routes), key=lambda path: path.count("{"))
+    found = {method for route in routes if route.path == closest for method in route.methods or ()}
+    return sorted(found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set()))
 
 
 def _answer_errors(api: FastAPI) -> None:
@@ -289,11 +290,11 @@ def _answer_errors(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            allowed = ", ".join(_methods(api, request))
-            if request.method == "OPTIONS":
-                return Response(status_code=204, headers={"allow": allowed})
-            return answer(UsageError("server.method", method=request.method, allowed=allowed))
-        if error.status_code == 404:
+        if error.status_code not in (404, 405):
+            return answer(UsageError("server.refused", reason=str(error.detail)), error.status_code)
+        allowed = _methods(api, request)
+        if not allowed or (error.status_code == 404 and request.method in allowed):
             return answer(UsageError("server.no-path", path=request.scope["path"][:200]))
-        return answer(UsageError("server.refused", reason=str(error.detail)), error.status_code)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": ", ".join(allowed)})
+        return answer(UsageError("server.method", method=request.method, allowed=", ".join(allowed)))

@@ -56,8 +56,10 @@ from tim.store import AsOf, Filter, ObjectStore, ObjectVersion
 MOST_ITEMS = 1000
 SECONDS = 10.0
 """How long the store may look for one page."""
-MOST_FILTER = 65_536
-"""Characters of a filter, and bytes of a search's body."""
+MOST_FILTER = 7_000
+"""Characters of a filter in a URL, which is cut at 64 kB when it is percent-encoded."""
+MOST_BODY = 65_536
+"""Bytes of a search's body."""
 Language = Literal["cql2-text", "cql2-json"]
 _EQUALS = ("id", "name", "sourceKey")
 """System properties that a parameter of their name compares as text."""
@@ -92,7 +94,7 @@ def register(api: FastAPI, catalog: Catalog) -> None:
         cursor: Annotated[str | None, Query(description="Where to go on; next links have it")] = None,
         class_: Annotated[str | None, Query(alias="class", description="This class, or one below it")] = None,
         stage: Stage | None = None, layer: str | None = None, scenario: Scenario = None,
-        condition: Annotated[str | None, Query(alias="filter", max_length=MOST_FILTER, description="A condition in CQL2")] = None,
+        condition: Annotated[str | None, Query(alias="filter", max_length=MOST_FILTER, description="A condition in CQL2; longer ones: search")] = None,
         language: Annotated[Language, Query(alias="filter-lang")] = "cql2-text",
         filter_crs: Annotated[str | None, Query(alias="filter-crs")] = None, crs: str | None = None,
     ) -> Response:  # fmt: skip
@@ -120,7 +122,7 @@ def register(api: FastAPI, catalog: Catalog) -> None:
     )  # fmt: skip
     async def search(dataset: str, request: Request) -> Response:
         record = await _dataset(catalog, dataset, request)
-        said = _body(await body_of_request(request, MOST_FILTER))
+        said = _body(await body_of_request(request, MOST_BODY))
         question = _question(
             record, ",".join(map(repr, said["bbox"])) if "bbox" in said else None, said.get("bbox-crs"), said.get("datetime"), said.get("limit", 100), said.get("cursor"),
             None, None, None, said.get("scenario"), _condition(said.get("filter"), said.get("filter-lang")), said.get("filter-crs"),
