@@ -6,21 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-
 from server.crs import CRS84H, Crs
 from tim import classes
-from tim.errors import StoreError, UsageError
-from tim.geometry import F64
-from tim.place import Box3, ellipsoid
+from tim.errors import UsageError
 from tim.query.tree import ATTRIBUTE, PROPERTIES
-from tim.shape import FORMAT, Shape, decode
+from tim.shape import footprint
 from tim.sources import SourceRef
 from tim.store import ChangesetRecord, ObjectStore, ObjectVersion
 
 Json = dict[str, Any]
-_LEVEL = 0.5
-"""Cosine of the slope up to which a surface is roof or ground rather than wall."""
 
 
 def class_document(class_id: str) -> Json:
@@ -85,7 +79,7 @@ def brief_document(found: ObjectVersion, text: str = "") -> Json:
 def features(found: Iterable[ObjectVersion], store: ObjectStore, crs: Crs = CRS84H) -> list[Json]:
     """GeoJSON features with footprints, geometry read from the store in one go."""
     items = list(found)
-    bodies = [_body(item) for item in items]
+    bodies = [footprint.content(item.object) for item in items]
     blobs = store.get_blobs(content for content in bodies if content)
     return [_feature(item, blobs.get(content or ""), crs) for item, content in zip(items, bodies, strict=True)]
 
@@ -102,7 +96,7 @@ def properties(found: ObjectVersion) -> Json:
 
 
 def _feature(found: ObjectVersion, blob: bytes | None, crs: Crs) -> Json:
-    box, geometry = found.object.box, _geometry(found, blob)
+    box, geometry = found.object.box, footprint.geometry(found.object, blob)
     document: Json = {
         "type": "Feature", "id": str(found.tim_id), "geometry": geometry if geometry is None or crs is CRS84H else crs.geometry(geometry),
         "properties": properties(found),
@@ -110,85 +104,6 @@ def _feature(found: ObjectVersion, blob: bytes | None, crs: Crs) -> Json:
     if box is not None and crs is CRS84H:
         document["bbox"] = list(box)
     return document
-
-
-def _geometry(found: ObjectVersion, blob: bytes | None) -> Json | None:
-    record = found.object
-    if blob is not None:
-        try:
-            return footprint(decode(blob))
-        except StoreError:
-            return None
-    at = next((r.properties["at"] for r in record.representations if r.role == "model" and "at" in r.properties), None)
-    if at is not None:
-        return {"type": "Point", "coordinates": [float(v) for v in at]}
-    if record.box is None:
-        return None
-    west, south, bottom, east, north, _ = record.box
-    if (west, south) == (east, north):
-        return {"type": "Point", "coordinates": [west, south, bottom]}
-    return _rectangle(record.box)
-
-
-def footprint(shape: Shape) -> Json | None:
-    """Where a body stands, as polygons: its ground, else the surfaces that face down, else those that face up, else all of them."""
-    polygons = [(semantic, rings) for semantic, rings in shape.polygons() if rings]
-    geographic = ellipsoid.to_geographic(shape.xyz)
-    if not polygons:
-        low, high = geographic.min(axis=0), geographic.max(axis=0)
-        west, south, bottom = (float(v) for v in low)
-        east, north, top = (float(v) for v in high)
-        return _rectangle((west, south, bottom, east, north, top))
-    up = _up(shape)
-    slopes = [_slope(shape.xyz[rings[0]], up) for _, rings in polygons]
-    chosen = (
-        [rings for semantic, rings in polygons if semantic == "GroundSurface"]
-        or [rings for (_, rings), slope in zip(polygons, slopes, strict=True) if slope < -_LEVEL]
-        or [rings for (_, rings), slope in zip(polygons, slopes, strict=True) if slope > _LEVEL]
-        or [rings for _, rings in polygons]
-    )
-    drawn = [[_ring(geographic[ring], hole=i > 0) for i, ring in enumerate(rings)] for rings in chosen]
-    return (
-        {"type": "Polygon", "coordinates": drawn[0]}
-        if len(drawn) == 1
-        else {"type": "MultiPolygon", "coordinates": drawn}
-    )
-
-
-def _body(found: ObjectVersion) -> str | None:
-    """The content of the footprint, or of the body of the highest level of detail."""
-    shapes = [r for r in found.object.representations if r.format == FORMAT and r.role in ("body", "footprint")]
-    if not shapes:
-        return None
-    return max(shapes, key=lambda r: (r.role == "footprint", r.lod)).content
-
-
-def _ring(places: F64, *, hole: bool) -> list[list[float]]:
-    """A closed ring, hulls counter-clockwise and holes clockwise as seen from above (RFC 7946 §3.1.6)."""
-    x, y = places[:, 0] - places[0, 0], places[:, 1] - places[0, 1]
-    area = float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-    ordered = places[::-1] if (area < 0) != hole else places
-    rounded = [[round(lon, 9), round(lat, 9), round(h, 3)] for lon, lat, h in ordered.tolist()]
-    return [*rounded, rounded[0]]
-
-
-def _slope(ring: F64, up: F64) -> float:
-    """Cosine between a ring's normal and up."""
-    about = ring - ring[0]
-    normal = np.cross(about, np.roll(about, -1, axis=0)).sum(axis=0)
-    size = float(np.linalg.norm(normal))
-    return float(normal @ up) / size if size else 0.0
-
-
-def _up(shape: Shape) -> F64:
-    lon, lat = np.radians(ellipsoid.to_geographic(shape.xyz[:1])[0, :2])
-    return np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-
-
-def _rectangle(box: Box3) -> Json:
-    west, south, bottom, east, north, _ = box
-    corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [[[*corner, bottom] for corner in corners]]}
 
 
 def _named(found: ObjectVersion | None) -> Json:

@@ -35,7 +35,7 @@ from tim.query.tree import (
 
 DEPTH = 64
 """Expressions within each other."""
-NODES = 10_000
+NODES = 2_000
 """Expressions in all."""
 Kind = Literal["text", "number", "truth", "moment", "interval", "array", "geometry"]
 ANY: frozenset[Kind] = frozenset(("text", "number", "truth", "array"))

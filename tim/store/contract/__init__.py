@@ -14,6 +14,7 @@
 from tim.store.contract.branches import branches_machine
 from tim.store.contract.changes import Changes
 from tim.store.contract.columns import Columns
+from tim.store.contract.conditions import Conditions
 from tim.store.contract.history import history_machine
 from tim.store.contract.lines import Lines
 from tim.store.contract.origins import Origins
@@ -23,5 +24,5 @@ from tim.store.contract.times import Times
 __all__ = ["StoreContract", "branches_machine", "history_machine"]
 
 
-class StoreContract(Changes, Times, Queries, Columns, Origins, Lines):
+class StoreContract(Changes, Times, Queries, Conditions, Columns, Origins, Lines):
     """Inherit, define ``open_store``, and pytest does the rest."""

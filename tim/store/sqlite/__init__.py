@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ from uuid import UUID
 from tim.errors import StoreError, UsageError
 from tim.model import Code, Dataset
 from tim.place import Box3, Frame
+from tim.query.check import checked
+from tim.query.evaluate import prepare
 from tim.sources import SourceRef
 from tim.store import (
     Appearance,
@@ -40,7 +43,7 @@ from tim.store import (
     Page,
     Standing,
 )
-from tim.store.canonical import EVER, dumps, instant
+from tim.store.canonical import EVER, dumps, instant, moment
 from tim.store.sqlite import apply as applying
 from tim.store.sqlite import history as tracing
 from tim.store.sqlite import query as looking
@@ -198,7 +201,7 @@ class SqliteStore:
         """Objects that match, ordered by ``tim_id``. All pages of one query show the moment of the first.
 
         Raises StoreError ``store.too-slow`` after ``seconds``; UsageError for an unknown dataset, a foreign cursor, a limit below 1, or a
-        scenario upon the common line over an interval.
+        scenario upon the common line over an interval, a condition that cannot be asked (``query.*``).
         """
         if filter.upon and filter.during is not None:
             raise UsageError("store.upon-during")
@@ -217,8 +220,12 @@ class SqliteStore:
         after = None
         if cursor is not None:
             seq, valid, after = looking.read_cursor(cursor)
-        with self._reading() as db, _within(db, seconds):
-            return looking.page(db, filter, seq, valid, after, limit)
+        if filter.where is not None:
+            at = AsOf(moment(valid), seq)
+            where = prepare(checked(filter.where), lambda source, kind: self._related_to(filter, source, kind, at))
+            filter = replace(filter, where=where)  # noqa: A001
+        with self._reading() as db, _within(db, seconds, self.path) as on_time:
+            return looking.page(db, filter, seq, valid, after, limit, self.get_blobs, on_time)
 
     def read(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[ObjectVersion]:
         """Those of many objects that there are at a moment, in the order asked for."""
@@ -413,6 +420,14 @@ class SqliteStore:
             )
             return [looking.version(row) for row in rows]
 
+    def _related_to(self, wanted: Filter, source: UUID, kind: str, at: AsOf) -> list[UUID]:
+        """Where the relations of an object go, on the line that is looked at."""
+        upon_common = wanted.upon and self.get(source, at, wanted.scenario) is None
+        links = self.related(
+            [source], [kind] if kind else [], as_of=at, scenario="" if upon_common else wanted.scenario
+        )
+        return [link.target for link in links]
+
     def _moment(self, as_of: AsOf | None) -> tuple[int | None, str]:
         chosen = as_of or AsOf()
         seq = None if chosen.seq is None else max(0, min(chosen.seq, _LAST))
@@ -465,15 +480,20 @@ class SqliteStore:
 
 
 @contextmanager
-def _within(db: sqlite3.Connection, seconds: float | None) -> Iterator[None]:
-    """Interrupt what goes on longer."""
+def _within(db: sqlite3.Connection, seconds: float | None, path: Path) -> Iterator[Callable[[], None]]:
+    """Interrupt what goes on longer. What is done meanwhile outside SQLite calls the function given now and then."""
     if seconds is None:
-        yield
+        yield lambda: None
         return
     end = time.monotonic() + seconds
+
+    def on_time() -> None:
+        if time.monotonic() > end:
+            raise StoreError("store.too-slow", path=str(path))
+
     db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
     try:
-        yield
+        yield on_time
     finally:
         db.set_progress_handler(None, 0)
 

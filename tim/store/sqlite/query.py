@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,12 +16,16 @@ import numpy as np
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.place import Box3
+from tim.query.plan import checked_again
 from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
 from tim.store.canonical import dumps, interval, moment
+from tim.store.sqlite.where import compiled, driven_by_version, meets
 
 T = TypeVar("T")
 _INT64 = 1 << 63
 _OUTLINE = 50_000
+_CANDIDATES = 4096
+"""Objects that are looked at again at a time."""
 
 COLUMNS = """
   o.tim_id, v.n, d.slug, o.layer, o.source_key, k.path, v.name, v.attributes,
@@ -63,8 +69,12 @@ def in_force(where: Where, seq: int | None, valid: str, until: str | None = None
     where.add(f"{row}.valid_from <= ? AND {row}.valid_to > ?", valid if until is None else until, valid)
 
 
-def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int) -> Page:
-    """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
+def page(
+    db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int,
+    blobs: Callable[[Iterable[str]], Mapping[str, bytes]], on_time: Callable[[], None],
+) -> Page:  # fmt: skip
+    """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state. ``wanted.where`` is prepared and without
+    ``relatedFrom``; ``blobs`` and ``on_time`` as :func:`tim.query.plan.checked_again` has them."""
     where = Where()
     in_force(where, seq, *((valid,) if wanted.during is None else interval(wanted.during)))
     if wanted.upon and wanted.scenario:
@@ -98,6 +108,18 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
     if wanted.code is not None:
         _code(where, wanted.code)
         first = "version v CROSS JOIN object o ON o.id = v.object"
+    if wanted.where is not None:
+        seen_at = valid if wanted.during is None else None
+        condition = compiled(wanted.where, seen_at)
+        where.add(condition.text, *condition.parameters)
+        if driven_by_version(wanted.where):
+            first = "version v CROSS JOIN object o ON o.id = v.object"
+        if not condition.exact:
+            with _one_state(db):
+                batches = _candidates(db, f"FROM {first} WHERE {where.sql}", where.parameters, limit + 1)
+                found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
+                newest = db.execute("SELECT coalesce(max(seq), 0) FROM changeset").fetchone()[0] if seq is None else seq
+            return Page(found[:limit], cursor(newest, valid, found[limit - 1].tim_id) if len(found) > limit else None)
     # Beside max(), SQLite takes the other columns from the row that has it: the version that is valid last.
     chosen, each = ("v.id", "") if wanted.during is None else ("v.id, max(v.valid_from)", "GROUP BY o.tim_id")
     rows = db.execute(
@@ -110,6 +132,34 @@ def page(db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, af
     if len(rows) <= limit:
         return Page(items, None)
     return Page(items, cursor(rows[0][-1] if seq is None else seq, valid, items[-1].tim_id))
+
+
+@contextmanager
+def _one_state(db: sqlite3.Connection) -> Iterator[None]:
+    """Several statements that see the same."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+
+
+def _candidates(
+    db: sqlite3.Connection, found: str, parameters: Sequence[Any], size: int
+) -> Iterator[list[ObjectVersion]]:
+    """The versions a statement finds, by ``tim_id`` and the last valid first, in batches that grow from ``size``."""
+    rows = db.execute(f"SELECT v.id {found} ORDER BY o.tim_id, v.valid_from DESC", parameters)
+    while batch := [row for (row,) in rows.fetchmany(size)]:
+        several = padded(batch)
+        yield [
+            version(row)
+            for row in db.execute(
+                f"SELECT {COLUMNS} FROM version v CROSS JOIN object o ON o.id = v.object {JOINS} WHERE v.id IN ({marks(several)})"
+                " ORDER BY o.tim_id, v.valid_from DESC",
+                several,
+            )
+        ]
+        size = min(2 * size, _CANDIDATES)
 
 
 def outline(
@@ -320,19 +370,8 @@ def _upon(where: Where, scenario: str, seq: int | None, valid: str) -> None:
 
 
 def _box(where: Where, box: Box3) -> None:
-    """Index candidates by float32, then the exact float64 test."""
-    west, south, bottom, east, north, top = map(float, box)
-    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-    search = "SELECT id >> 1 FROM box_index WHERE west <= ? AND east >= ? AND south <= ? AND north >= ? AND bottom <= ? AND top >= ?"
-    candidates: list[float] = []
-    for low, high in spans:
-        candidates += [high, low, north, south, top, bottom]
-    where.add(f"v.id IN ({' UNION ALL '.join([search] * len(spans))})", *candidates)
-    where.add("v.south <= ? AND v.north >= ? AND v.bottom <= ? AND v.top >= ?", north, south, top, bottom)
-    meets = "CASE WHEN v.west <= v.east THEN v.west <= ? AND v.east >= ? ELSE v.west <= ? OR v.east >= ? END"
-    where.add(
-        f"({' OR '.join([meets] * len(spans))})", *(value for low, high in spans for value in (high, low, high, low))
-    )
+    condition, parameters = meets(box)
+    where.add(condition, *parameters)
 
 
 def _code(where: Where, code: Code) -> None:

@@ -14,6 +14,7 @@ import sqlite3
 from pathlib import Path
 
 from tim.errors import StoreError, WorkspaceError
+from tim.store.sqlite.where import register
 
 APPLICATION_ID = 0x54494D53
 """``TIMS``: what ``file`` and SQLite itself know the file by."""
@@ -134,6 +135,7 @@ def reader(path: Path, wait: float) -> sqlite3.Connection:
     db.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
     db.execute(f"PRAGMA mmap_size = {_MAPPED}")
     db.execute("PRAGMA query_only = 1")
+    register(db)
     return db
 
 
