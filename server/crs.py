@@ -65,8 +65,8 @@ class Crs:
             return expression
         try:
             found: Expression = _read(expression, self)
-        except OverflowError:
-            raise UsageError("server.bad-parameter", name="filter-crs", reason=f"numbers within {self.uri}") from None
+        except (OverflowError, TypeError, ValueError):
+            raise UsageError("server.bad-parameter", name="filter-crs", reason=f"positions within {self.uri}") from None
         return found
 
 

@@ -103,7 +103,7 @@ def register(api: FastAPI, catalog: Catalog) -> None:
         further = {name: value for name, value in request.query_params.items() if name not in known}
         question = _question(
             record, bbox, bbox_crs, times, limit, cursor, class_, stage, layer, scenario,
-            _condition(condition, language), filter_crs, crs, further,
+            _condition(condition, language, filter_crs), crs, further,
         )  # fmt: skip
         try:
             found, following = await catalog.ask(lambda store: _page(store, attributes, question))
@@ -125,7 +125,7 @@ def register(api: FastAPI, catalog: Catalog) -> None:
         said = _body(await body_of_request(request, MOST_BODY))
         question = _question(
             record, ",".join(map(repr, said["bbox"])) if "bbox" in said else None, said.get("bbox-crs"), said.get("datetime"), said.get("limit", 100), said.get("cursor"),
-            None, None, None, said.get("scenario"), _condition(said.get("filter"), said.get("filter-lang")), said.get("filter-crs"),
+            None, None, None, said.get("scenario"), _condition(said.get("filter"), said.get("filter-lang"), said.get("filter-crs")),
             said.get("crs"), {},
         )  # fmt: skip
         found, following = await catalog.ask(lambda store: _page(store, attributes, question))
@@ -212,15 +212,13 @@ async def _dataset(catalog: Catalog, dataset: str, request: Request) -> Dataset:
 
 def _question(
     record: Dataset, bbox: str | None, bbox_crs: str | None, times: str | None, limit: int, cursor: str | None, class_id: str | None,
-    stage: Stage | None, layer: str | None, scenario: str | None, where: Expression | None, filter_crs: str | None, crs: str | None,
+    stage: Stage | None, layer: str | None, scenario: str | None, where: Expression | None, crs: str | None,
     further: Mapping[str, str],
 ) -> Question:  # fmt: skip
     if class_id is not None:
         classes.get(class_id)
     moment, during = read_times(times)
     box = read_box(bbox, systems.find(bbox_crs, "bbox-crs"))
-    if where is not None:
-        where = systems.find(filter_crs, "filter-crs").read(where)
     named = [*further, *(asked_for(where) if where is not None else [])]
     equal: list[Expression] = []
     for name, value in further.items():
@@ -264,15 +262,16 @@ def _to_collection(dataset: str, request: Request) -> Json:
     return link("collection", f"{up(request)}api/collections/{quote(dataset)}", "application/json", "The collection")
 
 
-def _condition(condition: Any, language: str | None) -> Expression | None:
-    """A condition in text or JSON; in a body, JSON may stand as it is."""
+def _condition(condition: Any, language: str | None, crs: str | None) -> Expression | None:
+    """A condition in text or JSON, its geometries in CRS84h; in a body, JSON may stand as it is."""
+    system = systems.find(crs, "filter-crs")
     if condition is None:
         return None
     if language not in (None, "cql2-text", "cql2-json"):
         raise bad("filter-lang", "cql2-text | cql2-json")
     if isinstance(condition, str) and language != "cql2-json":
-        return cql2_text.read(condition)
-    return cql2_json.read(condition)
+        return cql2_text.read(condition, system.read)
+    return cql2_json.read(condition, system.read)
 
 
 _TEXT: Json = {"type": "string"}
