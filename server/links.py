@@ -1,4 +1,8 @@
-"""Links of documents: relative to the request, so that they hold behind any gateway and no header a client sends can bend them."""
+"""Links of documents: relative to the request, so that they hold behind any gateway and no header a client sends can bend them.
+
+Where the operator says at which path the server stands (``--root-path``, which may be ``/``), they begin with it: GDAL takes the address of a
+document for a folder and so resolves relative links its own way.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,10 @@ def link(rel: str, href: str, media: str, title: str) -> Json:
 
 
 def up(request: Request) -> str:
-    """From the request's URL to the server's root: ``../`` for each folder the path is below it."""
+    """From the request's URL to the server's root: its path where that is known, else ``../`` for each folder the path is below it."""
+    base: str | None = request.scope.get("base")
+    if base is not None:
+        return f"{base}/"
     return "../" * (request.scope.get("asked", request.scope["path"]).count("/") - 1) or "./"
 
 
