@@ -44,10 +44,10 @@ def read(
     ``known``: the object there is, ``shown``: the feature it is shown as. Raises UsageError ``server.feature``.
     """
     if document.get("type") != "Feature":
-        raise refused("type", "Feature")
+        raise refused("/type", "Feature")
     said = document.get("properties") or {}
     if not isinstance(said, dict):
-        raise refused("properties", "an object")
+        raise refused("/properties", "an object")
     before = None if known is None else known.object
     record = ObjectRecord(
         "" if before is None else before.source_key, _class(said.get("class"), before), _text(said, "name"),
@@ -81,20 +81,20 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def refused(where: str, reason: str | TimError) -> UsageError:
-    """The refusal of a feature, naming the member that is wrong and what it must be."""
+    """The refusal of a feature, naming the member that is wrong (a JSON pointer) and what it must be."""
     return UsageError("server.feature", member=where[:100], reason=reason)
 
 
 def _class(value: Any, before: ObjectRecord | None) -> str:
     if not isinstance(value, str):
-        raise refused("properties.class", "the id of a class")
+        raise refused("/properties/class", "the id of a class")
     return value if before is not None and value == before.class_id else classes.get(value).id
 
 
 def _text(said: Mapping[str, Any], name: str) -> str:
     value = said.get(name)
     if value is not None and not isinstance(value, str):
-        raise refused(f"properties.{name}", "text")
+        raise refused(f"/properties/{name}", "text")
     return value or ""
 
 
@@ -102,7 +102,7 @@ def _stage(value: Any) -> Stage:
     if value is None:
         return Stage.SURVEYED
     if value not in list(Stage):
-        raise refused("properties.stage", " | ".join(Stage))
+        raise refused("/properties/stage", " | ".join(Stage))
     return Stage(value)
 
 
@@ -119,7 +119,7 @@ def _attributes(said: Mapping[str, Any]) -> dict[str, Any]:
             continue
         attribute = attribute_name(name)
         if attribute is None or attribute.startswith(ATTRIBUTE):
-            raise refused(f"properties.{name}", f"{ATTRIBUTE}NAME: {', '.join(PROPERTIES)}")
+            raise refused(f"/properties/{name}", f"{ATTRIBUTE}NAME: {', '.join(PROPERTIES)}")
         found[attribute] = value
     return found
 
@@ -129,11 +129,11 @@ def _codes(value: Any, before: ObjectRecord | None) -> tuple[Code, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise refused("properties.codes", "an array")
+        raise refused("/properties/codes", "an array")
     known = {code.value: code for code in reversed(before.codes if before is not None else ())}
     found = []
     for i, item in enumerate(value):
-        where = f"properties.codes[{i}]"
+        where = f"/properties/codes/{i}"
         if isinstance(item, str) and item in known:
             found.append(known[item])
         elif isinstance(item, dict) and item.get("scheme") and item.get("value"):
@@ -159,11 +159,11 @@ def _relations(document: Json, before: ObjectRecord | None) -> tuple[Relation, .
     found = []
     for i, item in enumerate(value if isinstance(value, list) else [None]):
         if not isinstance(item, dict) or not item.get("kind"):
-            raise refused(f"relations[{i}]", '{"kind", "target"}')
+            raise refused(f"/relations/{i}", '{"kind", "target"}')
         try:
             target = UUID(str(item.get("target")))
         except ValueError:
-            raise refused(f"relations[{i}].target", "the id of an object") from None
+            raise refused(f"/relations/{i}/target", "the id of an object") from None
         found.append(
             Relation(
                 _text(item, "kind"),
@@ -179,21 +179,21 @@ def _relations(document: Json, before: ObjectRecord | None) -> tuple[Relation, .
 def _standing(record: ObjectRecord, geometry: Any, raised: float) -> tuple[ObjectRecord, Blob | None]:
     """The record with a geometry built."""
     if not isinstance(geometry, dict) or geometry.get("type") not in _GEOMETRIES.split(", "):
-        raise refused("geometry.type", _GEOMETRIES)
+        raise refused("/geometry/type", _GEOMETRIES)
     kind, coordinates = geometry["type"], geometry.get("coordinates")
     if kind == "Point":
-        x, y, z = _position(coordinates, "geometry.coordinates")
+        x, y, z = _position(coordinates, "/geometry/coordinates")
         box: Box3 = (x, y, z, x, y, z)
         return replace(record, box=box), None
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list) or not polygons:
-        raise refused("geometry.coordinates", kind)
+        raise refused("/geometry/coordinates", kind)
     rings = [_rings(polygon, kind) for polygon in polygons]
     patches = _prisms(rings, raised) if raised else [Polygon(own) for own in rings]
     (built,) = build([patches], _PLACE)
     if built.problems or not built.blob or built.box is None:
         code, fields = next(iter(built.problems), ("shape.no-area", {"surface": 0, "count": 1}))
-        raise refused("geometry.coordinates", TimError(code, **fields))
+        raise refused("/geometry/coordinates", TimError(code, **fields))
     blob = Blob(built.blob)
     body = (
         Representation("body", "", FORMAT, blob.content, {_EXTRUDED: raised})
@@ -206,14 +206,14 @@ def _standing(record: ObjectRecord, geometry: Any, raised: float) -> tuple[Objec
 def _rings(polygon: Any, kind: str) -> list[F64]:
     """float64[n, 3] each, without the closing point: the hull counter-clockwise, holes clockwise."""
     if not isinstance(polygon, list) or not polygon:
-        raise refused("geometry.coordinates", kind)
+        raise refused("/geometry/coordinates", kind)
     found = []
     for i, ring in enumerate(polygon):
         if not isinstance(ring, list) or len(ring) < 4 or ring[0] != ring[-1]:
             raise refused(
-                "geometry.coordinates", "rings of four positions or more, the last as the first (RFC 7946 §3.1.6)"
+                "/geometry/coordinates", "rings of four positions or more, the last as the first (RFC 7946 §3.1.6)"
             )
-        places = np.array([_position(place, "geometry.coordinates") for place in ring[:-1]])
+        places = np.array([_position(place, "/geometry/coordinates") for place in ring[:-1]])
         x, y = places[:, 0] - places[0, 0], places[:, 1] - places[0, 1]
         area = float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
         found.append(places[::-1] if (area < 0) == (i == 0) else places)

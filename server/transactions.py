@@ -127,7 +127,7 @@ def register(api: FastAPI, catalog: Catalog, editor: Editor, follower: Follower)
         await _ready(catalog, editor, request)
         document = await _document(request, _JSON)
         if str(document.get("id", feature)).lower() != feature.lower():
-            raise refused("id", feature)
+            raise refused("/id", feature)
         fresh = request.headers.get("if-none-match", "").strip() == "*"
 
         work = _making(document, feature) if fresh else _replacing(request, feature, lambda _: document)
