@@ -6,13 +6,14 @@ Keywords and functions are read in any case. Names are letters of any script, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, get_args
 
 from tim.errors import UsageError
 from tim.query import cql2_tokens, moments, tree
 from tim.query.check import DEPTH, DIMENSIONS, Change, checked, joined
-from tim.query.cql2_tokens import RESERVED, Token, quoted_text
+from tim.query.cql2_tokens import LEVELS, PRODUCT, RESERVED, SUM, Token
+from tim.query.cql2_writer import write
 from tim.query.tree import (
     And,
     Arithmetic,
@@ -36,6 +37,8 @@ from tim.query.tree import (
     Temporal,
 )
 
+__all__ = ["read", "write"]
+
 _GEOMETRIES = {kind.upper(): kind for kind in (*DIMENSIONS, "GeometryCollection")}
 _PREDICATES: dict[str, tuple[type[Spatial] | type[Temporal] | type[Arrays], str]] = {
     operator.lower(): (kind, operator)
@@ -44,9 +47,6 @@ _PREDICATES: dict[str, tuple[type[Spatial] | type[Temporal] | type[Arrays], str]
 }
 _FUNCTIONS = {known.lower(): known for known in tree.FUNCTIONS}
 _COMPARATORS = get_args(tree.Comparator)
-_OR, _AND, _NOT, _PREDICATE, _SUM, _PRODUCT, _POWER, _VALUE = range(8)
-"""How tightly things bind."""
-_LEVELS = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "div": _PRODUCT, "%": _PRODUCT, "^": _POWER}
 
 
 def read(text: str, change: Change | None = None) -> Expression:
@@ -60,11 +60,6 @@ def read(text: str, change: Change | None = None) -> Expression:
     if reader.token.kind != "end":
         raise reader.refused("AND, OR")
     return checked(found, change)
-
-
-def write(expression: Expression) -> str:
-    """The text of a condition: what :func:`read` reads as the same tree."""
-    return _write(expression, _OR)
 
 
 class _Reader:
@@ -146,10 +141,10 @@ class _Reader:
             return left
         return Not(found) if negative else found
 
-    def _sum(self, level: int = _SUM) -> Expression:
-        left = self._sum(_PRODUCT) if level == _SUM else self._power()
+    def _sum(self, level: int = SUM) -> Expression:
+        left = self._sum(PRODUCT) if level == SUM else self._power()
         while operator := self._operator(level):
-            left = Arithmetic(operator, left, self._sum(_PRODUCT) if level == _SUM else self._power())
+            left = Arithmetic(operator, left, self._sum(PRODUCT) if level == SUM else self._power())
         return left
 
     def _power(self) -> Expression:
@@ -163,7 +158,7 @@ class _Reader:
 
     def _operator(self, level: int) -> tree.Operator | None:
         for operator in get_args(tree.Operator):
-            if _LEVELS[operator] == level and (self._word(operator) if operator == "div" else self._sign(operator)):
+            if LEVELS[operator] == level and (self._word(operator) if operator == "div" else self._sign(operator)):
                 return operator  # type: ignore[no-any-return]
         return None
 
@@ -352,107 +347,3 @@ def _number(text: str, *, negative: bool) -> float:
     except (OverflowError, ValueError):
         raise UsageError("query.number", number=text[:50]) from None
     return -value if negative else value
-
-
-def _write(expression: Expression, level: int) -> str:
-    """The text of an expression, in parentheses where it binds less tightly than its place demands."""
-    own, text = _written(expression)
-    return text if own >= level else f"({text})"
-
-
-def _written(expression: Expression) -> tuple[int, str]:
-    """How tightly an expression binds, and its text."""
-    match expression:
-        case Or(conditions):
-            return _OR, " OR ".join(_write(c, _AND) for c in conditions)
-        case And(conditions):
-            return _AND, " AND ".join(_write(c, _NOT) for c in conditions)
-        case Not(Like() | Between() | In() | IsNull() as condition):
-            return _predicate(condition, "NOT ")
-        case Not(condition):
-            return _NOT, f"NOT {_write(condition, _PREDICATE)}"
-        case Compare(operator, left, right):
-            return _PREDICATE, f"{_write(left, _SUM)} {operator} {_write(right, _SUM)}"
-        case Like() | Between() | In() | IsNull():
-            return _predicate(expression, "")
-        case Arithmetic(operator, left, right):
-            level = _LEVELS[operator]
-            at_left, at_right = (level + 1, level) if operator == "^" else (level, level + 1)
-            return level, f"{_write(left, at_left)} {operator} {_write(right, at_right)}"
-        case Array(items):
-            return _VALUE, f"({', '.join(_item(item) for item in items)})"
-        case Arrays(operator, left, right):
-            return _VALUE, f"{operator.upper()}({_item(left)}, {_item(right)})"
-        case Spatial(operator, left, right) | Temporal(operator, left, right):
-            return _VALUE, f"{operator.upper()}({_write(left, _OR)}, {_write(right, _OR)})"
-        case Call(name, arguments):
-            shown = name.upper() if name in ("casei", "accenti") else name
-            return _VALUE, f"{shown}({', '.join(_write(a, _OR) for a in arguments)})"
-        case _:
-            return _VALUE, _leaf(expression)
-
-
-def _predicate(expression: Expression, negative: str) -> tuple[int, str]:
-    match expression:
-        case Like(value, pattern):
-            text = f"{_write(value, _SUM)} {negative}LIKE {_write(pattern, _SUM)}"
-        case Between(value, low, high):
-            text = f"{_write(value, _SUM)} {negative}BETWEEN {_write(low, _SUM)} AND {_write(high, _SUM)}"
-        case In(value, items):
-            text = f"{_write(value, _SUM)} {negative}IN ({', '.join(_write(item, _OR) for item in items)})"
-        case IsNull(value):
-            text = f"{_write(value, _SUM)} IS {negative}NULL"
-    return _PREDICATE, text
-
-
-def _item(expression: Expression) -> str:
-    """In an array, where parentheses around a whole item would be one."""
-    return _write(expression, _OR)
-
-
-def _leaf(expression: Expression) -> str:
-    match expression:
-        case Property(name):
-            return cql2_tokens.name(name)
-        case tree.Literal(bool(value)):
-            return "TRUE" if value else "FALSE"
-        case tree.Literal(str(value)):
-            return quoted_text(value)
-        case tree.Literal(value):
-            return repr(value)
-        case Instant(text):
-            return f"{'TIMESTAMP' if 'T' in text else 'DATE'}('{text}')"
-        case Interval(start, end):
-            return f"INTERVAL({_bound(start)}, {_bound(end)})"
-        case Box(bounds):
-            return f"BBOX({', '.join(map(repr, bounds))})"
-        case Geometry(kind, coordinates):
-            return _wkt(kind, coordinates)
-    raise TypeError(type(expression).__name__)
-
-
-def _bound(end: Expression | None) -> str:
-    match end:
-        case None:
-            return "'..'"
-        case Instant(text):
-            return f"'{text}'"
-        case _:
-            return _write(end, _SUM)
-
-
-def _wkt(kind: str, coordinates: Any) -> str:
-    if kind == "GeometryCollection":
-        return f"GEOMETRYCOLLECTION({', '.join(_wkt(part.type, part.coordinates) for part in coordinates)})"
-    first = coordinates
-    for _ in range(DIMENSIONS[kind]):
-        first = first[0]
-    return f"{kind.upper()}{' Z ' if len(first) == 3 else ''}{_nested(coordinates, DIMENSIONS[kind])}"
-
-
-def _nested(coordinates: Sequence[Any], dimensions: int) -> str:
-    if dimensions == 0:
-        return f"({' '.join(map(repr, coordinates))})"
-    if dimensions == 1:
-        return f"({', '.join(' '.join(map(repr, position)) for position in coordinates)})"
-    return f"({', '.join(_nested(part, dimensions - 1) for part in coordinates)})"

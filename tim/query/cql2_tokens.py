@@ -16,6 +16,10 @@ LENGTH = 64 * 1024
 RESERVED = frozenset(("and", "or", "not", "like", "between", "in", "is", "null", "true", "false", "div"))
 """No names of properties, unless in quotes."""
 
+OR, AND, NOT, PREDICATE, SUM, PRODUCT, POWER, VALUE = range(8)
+"""How tightly things bind."""
+LEVELS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "div": PRODUCT, "%": PRODUCT, "^": POWER}
+
 _NAME = r"(?:[^\W\d]|:)[\w:.\u0300-\u036f\u200c\u200d\u203f\u2040]*"
 _TOKEN = re.compile(
     rf"""\s*(?:(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<name>{_NAME})"""

@@ -12,10 +12,11 @@ from threading import Thread
 import pytest
 
 from tim.errors import StoreError, WorkspaceError
+from tim.query import cql2_text
 from tim.store import Changeset, Filter, ObjectStore, Put
 from tim.store.contract import StoreContract, branches_machine, history_machine
-from tim.store.contract.samples import TOWN, box, put
-from tim.store.sqlite import SqliteStore
+from tim.store.contract.samples import TOWN, box, put, walk
+from tim.store.sqlite import SqliteStore, query
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -41,6 +42,19 @@ def path(tmp_path: Path) -> Path:
         store.put_dataset(TOWN)
         put(store, *(box(f"{i}", i) for i in range(50)))
     return path
+
+
+@pytest.mark.parametrize("text", ["i >= 0", "i = 47", "i > 30", "i < 3 OR i > 45", "i < 0"])
+@pytest.mark.parametrize("dataset", [None, "town"])
+def test_near_objects_are_looked_at_first(path: Path, monkeypatch: pytest.MonkeyPatch, text: str, dataset: str | None):
+    """However many they are, pages are the same."""
+    wanted = Filter(dataset=dataset, where=cql2_text.read(text))
+    with SqliteStore(path) as store:
+        expected = walk(store, wanted, 7)
+        assert len(expected[1]) == {"i >= 0": 50, "i = 47": 1, "i > 30": 19, "i < 3 OR i > 45": 7, "i < 0": 0}[text]
+        for near in (0, 1, 5, 20, 49, 50):
+            monkeypatch.setattr(query, "_NEAR", near)
+            assert walk(store, wanted, 7) == expected
 
 
 def test_closed_store_leaves_one_file(path: Path):

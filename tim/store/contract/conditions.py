@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tim.errors import StoreError, UsageError
-from tim.model import Code, ObjectRecord, Relation, Representation, Stage
+from tim.model import Code, ObjectRecord, Relation, Representation, Stage, derived_id
 from tim.place import Datum, Height, Place
-from tim.query import cql2_text
+from tim.query import cql2_text, tree
 from tim.query.evaluate import matches, prepare
 from tim.query.plan import Footprints
 from tim.query.tree import Expression, Literal, Property
@@ -24,7 +24,7 @@ from tim.shape import FORMAT, Polygon, build
 from tim.store import AsOf, Changeset, Filter, ObjectStore, ObjectVersion, Put
 from tim.store.canonical import instant
 from tim.store.contract.expressions import ATTRIBUTES, IDS, conditions
-from tim.store.contract.samples import box, key_of, put, walk
+from tim.store.contract.samples import TOWN, box, key_of, put, walk
 from tim.store.contract.stores import Stores
 
 _PLACE = Place(crs="EPSG:4979", height=Height("ellipsoid", "ellipsoid"), datum=Datum("equivalent", "WGS 84", 0.1))
@@ -110,6 +110,25 @@ class Conditions(Stores):
             assert key_of(found.items) == _expected(store, versions, condition), cql2_text.write(condition)
 
         holds()
+
+    def test_every_operator_finds_what_it_means(self, store: ObjectStore) -> None:
+        """Each of them on each side, with values that lie before, in, about, beside and upon those stored."""
+        versions = _stored(store)
+        places = ("BBOX(0, 0, 1, 1)", "BBOX(0, 0, 2, 1, 1, 9)", "POINT(0.5 0.5)", "POINT(-179.75 0.25)", "BBOX(179.5, 0, -179.5, 1)", "LINESTRING(-1 0.25, 3 0.25)",
+                  "POLYGON((0 0, 1 0, 0 1, 0 0))", "BBOX(-180, -2, 180, 4)")  # fmt: skip
+        times = ("validFrom", "built", "DATE('2019-12-31')", "INTERVAL(validFrom, validTo)", "INTERVAL('2019-12-31', '2030-01-01')", "INTERVAL('..', built)",
+                 "INTERVAL('2020-06-01', '..')")  # fmt: skip
+        rows = ("用途", "codes", "('05', '居住')", "(1, (2, 3), TRUE)", "()", "(0.5, 'x')", "(DATE('2020-06-01'))")
+        texts = [
+            *(f"{operator}(geometry, {place})" for operator in tree.SPATIAL for place in places),
+            *(f"{operator}({place}, geometry)" for operator in tree.SPATIAL for place in places[::3]),
+            *(f"{operator}({one}, {other})" for operator in tree.TEMPORAL for one, other in itertools.combinations(times, 2)),
+            *(f"{operator}({one}, {other})" for operator in tree.ARRAYS for one, other in itertools.permutations(rows, 2)),
+        ]  # fmt: skip
+        for text in texts:
+            condition = cql2_text.read(text)
+            found = store.query(Filter(where=condition), AsOf(valid=_NOW))
+            assert key_of(found.items) == _expected(store, versions, condition), text
 
     @pytest.mark.parametrize(
         ("text", "count"),
@@ -197,6 +216,32 @@ class Conditions(Stores):
         listed = f"i IN ({', '.join(map(str, range(1500)))})"
         for text, count in ((many, 5), (deep, 1), (sums, 0), (listed, 5)):
             assert len(store.query(Filter(where=cql2_text.read(text))).items) == count, text[:40]
+
+    def test_relations_are_those_of_the_line_looked_at(self, store: ObjectStore) -> None:
+        """Many of them as well, at their moment, and in a scenario upon the common line."""
+        ids = [derived_id(TOWN.uid, "", f"{i}") for i in range(4)]
+        many = tuple(Relation("serves", UUID(int=i)) for i in range(700))
+        put(store, *(box(f"{i}", i) for i in range(1, 4)))
+        put(
+            store,
+            replace(
+                box("0", 0), relations=(*many, Relation("serves", ids[1]), Relation("owns", ids[2], None, "2020-01-01"))
+            ),
+        )
+        put(store, replace(box("0", 0), scenario="plan", relations=(Relation("serves", ids[3]),)))
+
+        def found(text: str, valid: str | None = None, **others: Any) -> list[str]:
+            wanted = Filter(where=cql2_text.read(text.format(*ids)), **others)
+            return sorted(key_of(store.query(wanted, AsOf(valid=valid)).items))
+
+        assert found("relatedFrom('serves', '{0}')") == ["1"]
+        assert found("NOT relatedFrom('', '{0}')") == ["0", "2", "3"]
+        assert found("relatedFrom('', '{0}')", "2019-01-01") == ["1", "2"]
+        assert found("relatedFrom('', '{0}')", scenario="plan", upon=True) == ["3"]
+        assert found("relatedFrom('', '{3}')") == []
+        assert found("relatedTo('owns', '{2}')") == []
+        assert found("relatedTo('owns', '{2}')", "2019-01-01") == ["0"]
+        assert found("relatedTo('', '{3}')", scenario="plan", upon=True) == ["0"]
 
     def test_values_are_never_sql(self, store: ObjectStore) -> None:
         """Quotes and names of any kind are values."""

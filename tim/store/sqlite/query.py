@@ -19,12 +19,16 @@ from tim.place import Box3
 from tim.query.plan import checked_again
 from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
 from tim.store.canonical import dumps, interval, moment
-from tim.store.sqlite.where import compiled, driven_by_version, meets
+from tim.store.sqlite.where import compiled, driver, meets
 
 T = TypeVar("T")
 _INT64 = 1 << 63
 _OUTLINE = 50_000
-_CANDIDATES = 4096
+_BY_OBJECT = "object o CROSS JOIN version v ON v.object = o.id"
+_BY_VERSION = "version v CROSS JOIN object o ON o.id = v.object"
+_NEAR = 20_000
+"""Objects that are looked at in the order of their ids: a fifth of a second."""
+_CANDIDATES = 1024
 """Objects that are looked at again at a time."""
 
 COLUMNS = """
@@ -83,11 +87,13 @@ def page(
         where.add("v.scenario = ?", wanted.scenario)
     if after is not None:
         where.add("o.tim_id > ?", after.bytes)
+    dataset = None
     if wanted.dataset is not None:
         row = db.execute("SELECT id FROM dataset WHERE slug = ?", (wanted.dataset,)).fetchone()
         if row is None:
             raise no_dataset(db, wanted.dataset)
-        where.add("o.dataset = ?", row[0])
+        dataset = row[0]
+        where.add("o.dataset = ?", dataset)
     if wanted.class_id is not None:
         path = wanted.class_id
         where.add(
@@ -101,25 +107,42 @@ def page(
         _attribute(where, name, value)
     for name, text in wanted.properties.items():
         _property(where, name, text)
-    first = "object o CROSS JOIN version v ON v.object = o.id"
+    first = _BY_OBJECT
     if wanted.box is not None:
         _box(where, wanted.box)
-        first = "version v CROSS JOIN object o ON o.id = v.object"
+        first = _BY_VERSION
     if wanted.code is not None:
         _code(where, wanted.code)
-        first = "version v CROSS JOIN object o ON o.id = v.object"
-    if wanted.where is not None:
-        seen_at = valid if wanted.during is None else None
-        condition = compiled(wanted.where, seen_at)
-        where.add(condition.text, *condition.parameters)
-        if driven_by_version(wanted.where):
-            first = "version v CROSS JOIN object o ON o.id = v.object"
-        if not condition.exact:
-            with _one_state(db):
-                batches = _candidates(db, f"FROM {first} WHERE {where.sql}", where.parameters, limit + 1)
-                found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
-                newest = db.execute("SELECT coalesce(max(seq), 0) FROM changeset").fetchone()[0] if seq is None else seq
-            return Page(found[:limit], cursor(newest, valid, found[limit - 1].tim_id) if len(found) > limit else None)
+        first = _BY_VERSION
+    if wanted.where is None:
+        return _found(db, where, first, wanted, seq, valid, limit)
+    seen_at = valid if wanted.during is None else None
+    condition = compiled(wanted.where, seen_at)
+    where.add(condition.text, *condition.parameters)
+    found_by = driver(wanted.where)
+    if found_by == "version":
+        first = _BY_VERSION
+    with _one_state(db):
+        if condition.exact:
+            last = _horizon(db, dataset, after) if first == _BY_OBJECT and found_by is None else None
+            if last is not None:
+                near = Where()
+                near.add(f"{where.sql} AND o.tim_id <= ?", *where.parameters, last)
+                page = _found(db, near, first, wanted, seq, valid, limit)
+                if page.cursor is not None:
+                    return page
+                first = _BY_VERSION
+            return _found(db, where, first, wanted, seq, valid, limit)
+        batches = _candidates(db, f"FROM {first} WHERE {where.sql}", where.parameters, limit + 1)
+        found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
+        newest = db.execute("SELECT coalesce(max(seq), 0) FROM changeset").fetchone()[0] if seq is None else seq
+    return Page(found[:limit], cursor(newest, valid, found[limit - 1].tim_id) if len(found) > limit else None)
+
+
+def _found(
+    db: sqlite3.Connection, where: Where, first: str, wanted: Filter, seq: int | None, valid: str, limit: int
+) -> Page:
+    """The page that SQL alone finds."""
     # Beside max(), SQLite takes the other columns from the row that has it: the version that is valid last.
     chosen, each = ("v.id", "") if wanted.during is None else ("v.id, max(v.valid_from)", "GROUP BY o.tim_id")
     rows = db.execute(
@@ -132,6 +155,17 @@ def page(
     if len(rows) <= limit:
         return Page(items, None)
     return Page(items, cursor(rows[0][-1] if seq is None else seq, valid, items[-1].tim_id))
+
+
+def _horizon(db: sqlite3.Connection, dataset: int | None, after: UUID | None) -> bytes | None:
+    """The id up to which objects are looked at one by one, in order, before all versions are, as they lie: what is found often is found soon,
+    and what is found seldom without jumping about in the file. ``None`` where there are not so many."""
+    condition, parameters = ("1", ()) if dataset is None else ("dataset = ?", (dataset,))
+    row: tuple[bytes] | None = db.execute(
+        f"SELECT tim_id FROM object WHERE {condition} AND tim_id > ? ORDER BY tim_id LIMIT 1 OFFSET ?",
+        (*parameters, b"" if after is None else after.bytes, _NEAR),
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 @contextmanager

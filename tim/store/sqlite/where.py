@@ -86,20 +86,22 @@ def compiled(condition: Expression, valid: str | None) -> Sql:
     return _Compiler(valid).condition(condition)
 
 
-def driven_by_version(condition: Expression) -> bool:
-    """Whether indexes find the versions of which a condition may hold, rather than their objects in order."""
+def driver(condition: Expression) -> str | None:
+    """Whether an index finds the ``object`` or else the ``version`` of which a condition may hold; ``None`` where no index helps."""
     parts = conjuncts(condition)
-    by_id = any(
+    if any(
         (isinstance(part, In) and part.value == Property("id"))
         or (isinstance(part, Compare) and part.operator == "=" and Property("id") in (part.left, part.right))
         for part in parts
-    )
-    return not by_id and any(
+    ):
+        return "object"
+    found = any(
         (isinstance(part, Spatial) and envelope(part) is not None)
         or (isinstance(part, Call) and part.name in ("hasCode", "relatedTo"))
         or (isinstance(part, Arrays) and part.operator == "a_contains" and part.left == Property("codes"))
         for part in parts
     )
+    return "version" if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,13 @@ class _Compiler:
     def _condition(self, expression: Expression) -> Sql:
         match expression:
             case And(conditions):
-                return _joined("AND", [self.condition(c) for c in conditions])
-            case Or(conditions):
                 parts = [self.condition(c) for c in conditions]
-                return ANYTHING if any(part.text == "1" and not part.exact for part in parts) else _joined("OR", parts)
+                return _joined("AND", sorted(parts, key=lambda part: "tim_" in part.text))  # Python's functions last
+            case Or(conditions):
+                either = [self.condition(c) for c in conditions]
+                return (
+                    ANYTHING if any(part.text == "1" and not part.exact for part in either) else _joined("OR", either)
+                )
             case Not(condition):
                 inner = self.condition(condition)
                 return Sql(f"(NOT {inner.text})", inner.parameters) if inner.exact else ANYTHING
@@ -261,8 +266,11 @@ class _Compiler:
         joined = _joined("OR" if operator == "t_disjoint" else "AND", parts)
         guards = [
             Sql(f"({start.text} <= {end.text})", (*start.parameters, *end.parameters))
-            for start, end in ((a, b), (c, d))
+            for side, start, end in ((left, a, b), (right, c, d))
+            if isinstance(side, Interval)
         ]
+        if not guards:
+            return joined
         guard = _joined("AND", guards)
         return Sql(f"CASE WHEN {guard.text} THEN {joined.text} END", (*guard.parameters, *joined.parameters))
 
