@@ -241,9 +241,8 @@ def _question(
 def _page(store: ObjectStore, attributes: Attributes, question: Question) -> tuple[list[Json], str | None]:
     """One page, and where the next one begins."""
     wanted = question.wanted
-    if question.named:
-        moments = (question.moment, *(wanted.during or ()))
-        attributes.require(store, str(wanted.dataset), wanted.scenario, question.named, moments)
+    if question.named and question.moment is None and wanted.during is None:  # at another time there may be other names
+        attributes.require(store, str(wanted.dataset), wanted.scenario, question.named)
     page = store.query(wanted, AsOf(valid=question.moment), question.cursor, question.limit, SECONDS)
     return features(page.items, store, question.crs), page.cursor
 

@@ -12,7 +12,7 @@ from typing import Any
 from tim.errors import UsageError
 from tim.model import Stage
 from tim.query.tree import ATTRIBUTE, FUNCTIONS, PROPERTIES, Expression, Property, attribute_name, walk
-from tim.store import AsOf, ObjectStore
+from tim.store import ObjectStore
 
 Json = dict[str, Any]
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -54,22 +54,15 @@ class Attributes:
             known = self._known[dataset, scenario] = newest, store.attribute_kinds(dataset, scenario=scenario)
         return known[1]
 
-    def require(
-        self, store: ObjectStore, dataset: str, scenario: str, names: Iterable[str], moments: Iterable[str | None]
-    ) -> None:
-        """Refuse properties that nothing has, now or at a moment that is asked about. Raises UsageError ``server.no-property``."""
+    def require(self, store: ObjectStore, dataset: str, scenario: str, names: Iterable[str]) -> None:
+        """Refuse properties that nothing has, or had since the server looked. Raises UsageError ``server.no-property``."""
         wanted = [attribute for name in names if (attribute := attribute_name(name)) is not None]
-        stale = self._known.get((dataset, scenario), (0, {}))[1]
-        missing = [name for name in wanted if name not in stale]  # what there was once may be asked for
-        if missing:
-            now = self.of(store, dataset, scenario)
-            missing = [name for name in missing if name not in now]
-        for moment in moments:
-            if missing and moment is not None:
-                then = store.attribute_kinds(dataset, missing, AsOf(valid=moment), scenario)
-                missing = [name for name in missing if name not in then]
-        if missing:
-            raise UsageError("server.no-property", name=missing[0][:100], dataset=dataset)
+        known = self._known.get((dataset, scenario), (0, {}))[1]
+        if any(name not in known for name in wanted):
+            known = self.of(store, dataset, scenario)
+        missing = next((name for name in wanted if name not in known), None)
+        if missing is not None:
+            raise UsageError("server.no-property", name=missing[:100], dataset=dataset)
 
 
 def asked_for(expression: Expression) -> list[str]:

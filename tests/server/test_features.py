@@ -13,6 +13,7 @@ import pytest
 from pyproj import Transformer
 
 from server import crs as systems
+from server import items
 from server.app import create_app
 from server.queryables import functions
 from tests.server.conftest import FRAME, Client, Site
@@ -222,6 +223,7 @@ def test_filters_in_json(town: Town, document, expected: list[int]):
 def test_filters_join_with_all_else(town: Town):
     assert found(town.client, filter="girth > 2", bbox="114.0,30,114.055,31", 种类="樟树") == [3, 5]
     assert found(town.client, filter="girth > 2", datetime="2013-06-01") == [3]
+    assert found(town.client, filter="nosuch = 1", datetime="2013-06-01") == [], "there may have been such a thing then"
     flipped = "http://www.opengis.net/def/crs/EPSG/0/4326"
     assert found(town.client, filter="S_INTERSECTS(geometry, POINT(30.0005 114.0105))", **{"filter-crs": flipped}) == [
         1
@@ -281,6 +283,14 @@ def test_nothing_is_too_long_for_a_refusal(town: Town):
         answer = town.client.send(f"{TREES}/search", body)
         assert answer.status in (400, 413), (body[:30], answer.body)
     assert ask(town.client, filter="girth=1", filter_lang="sql").status == 400
+
+
+def test_a_question_that_takes_too_long_is_given_up(town: Town, monkeypatch: pytest.MonkeyPatch):
+    slow = " OR ".join(f"girth ^ 2 + height * {i} < 0" for i in range(100))
+    assert found(town.client, filter=slow) == []
+    monkeypatch.setattr(items, "SECONDS", 0.0)
+    answer = ask(town.client, filter=slow)
+    assert (answer.status, answer.json["code"]) == (422, "store.too-slow")
 
 
 def test_queryables_describe_what_there_is(town: Town):

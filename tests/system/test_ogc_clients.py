@@ -58,7 +58,7 @@ def test_owslib_reads_and_filters(here: Here):
 
 
 def test_gdal_reads_and_filters(here: Here):
-    """Pages, axes of a CRS, the attribute filter that GDAL hands on as CQL2, the box that it hands on as bbox."""
+    """Pages, axes of a CRS, the box that it hands on; attribute filters it works out itself, as it knows a draft of CQL only."""
     pyogrio = pytest.importorskip("pyogrio")
     if "OAPIF" not in pyogrio.list_drivers():
         pytest.skip("this GDAL has no driver for OGC API Features")
