@@ -194,6 +194,11 @@ class Guard:
         key = self._by_hash.get(_hash(secret))
         return key is not None and key.edit and (key.expires is None or key.expires > time.time())
 
+    def name(self, secret: str) -> str:
+        """Whose key it is; empty where it is none."""
+        key = self._by_hash.get(_hash(secret))
+        return "" if key is None else key.name
+
     def visible(self, dataset: str, secret: str | None) -> bool:
         """Whether a listing for this caller shows a private dataset."""
         try:

@@ -1,26 +1,30 @@
-"""The OGC API below ``/api``, by FastAPI: landing, conformance, collections, snapshots, the viewer's settings, base maps.
-
-All links are relative to the request, so they hold behind any gateway and path prefix, and no header a client sends can bend them.
-"""
+"""The OGC API below ``/api``, by FastAPI: landing, conformance, collections, snapshots, the viewer's settings, base maps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
-from server import objects, observations, rules, scenarios
+from server import changes, histories, items, lookups, objects, observations, rules, scenarios, transactions
 from server.basemap import BaseMap, fetch
 from server.catalog import Catalog
+from server.crs import ALL, CRS84H
+from server.describe import complete
 from server.docs import page as docs_page
 from server.docs import tile_paths
 from server.edit import Editor
 from server.errors import body_of, headers_of, report, status_of
+from server.follow import Follower
+from server.links import GEOJSON, REL, SCHEMA, link
+from server.links import up as up_of
 from server.negotiate import secret_of
+from server.parameters import known_parameters
 from tiling.archive import Snapshot
 from tiling.foreign.mount import COMPOSE
 from tim import __version__
@@ -29,16 +33,28 @@ from tim.model import Dataset
 from tim.rules import Table
 from tim.sources import SourceRef
 
+_FEATURES, _CQL2 = "http://www.opengis.net/spec/ogcapi-features-", "http://www.opengis.net/spec/cql2/1.0/conf/"
 CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/landing-page",
     "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/json",
     "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
     "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/json",
-]
+    *(f"{_FEATURES}1/1.0/conf/{name}" for name in ("core", "geojson")),
+    f"{_FEATURES}2/1.0/conf/crs",
+    *(f"{_FEATURES}3/1.0/conf/{name}" for name in ("filter", "features-filter", "queryables", "queryables-query-parameters")),
+    *(f"{_FEATURES}4/1.0/conf/{name}" for name in ("create-replace-delete", "update", "features", "optimistic-locking-etags")),
+    *(f"{_FEATURES}5/1.0/conf/{name}" for name in ("schemas", "core-roles-features", "queryables")),
+    *(
+        f"{_CQL2}{name}"
+        for name in (
+            "cql2-text", "cql2-json", "basic-cql2", "advanced-comparison-operators", "case-insensitive-comparison",
+            "accent-insensitive-comparison", "basic-spatial-functions", "basic-spatial-functions-plus", "spatial-functions",
+            "temporal-functions", "array-functions", "property-property", "functions", "arithmetic",
+        )
+    ),
+]  # fmt: skip
 """Not ``oas30``: our description is OpenAPI 3.1."""
-CRS84H = "http://www.opengis.net/def/crs/OGC/0/CRS84h"
-_REL = "http://www.opengis.net/def/rel/ogc/1.0/"
 Json = dict[str, Any]
 
 
@@ -54,22 +70,24 @@ def make_api(
     a planning rule, where it is not the one shipped."""
     api = FastAPI(
         title="TIM engine", version=__version__, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, servers=[{"url": ".."}],
-        redirect_slashes=False,
+        redirect_slashes=False, dependencies=[Depends(known_parameters)],
         description="Territory information as 3D Tiles, with identity. 国土空间信息模型服务。",
     )  # fmt: skip
     maps = {base_map.id: base_map for base_map in base_maps}
 
     @api.get("/api", summary="Landing page", tags=["OGC API Common"])
     async def landing(request: Request) -> Json:
-        up = _up(request)
+        up = up_of(request)
         return {
             "title": title["en"], "titles": dict(title), "description": api.description,
             "links": [
-                _link("self", f"{up}api", "application/json", "This document"),
-                _link("service-desc", f"{up}api/openapi.json", "application/vnd.oai.openapi+json;version=3.1", "OpenAPI description"),
-                _link("service-doc", f"{up}api/docs", "text/html", "Documentation"),
-                *(_link(rel, f"{up}api/conformance", "application/json", "Conformance") for rel in ("conformance", f"{_REL}conformance")),
-                *(_link(rel, f"{up}api/collections", "application/json", "Collections") for rel in ("data", f"{_REL}data")),
+                link("self", f"{up}api", "application/json", "This document"),
+                link("service-desc", f"{up}api/openapi.json", "application/vnd.oai.openapi+json;version=3.1", "OpenAPI description"),
+                link("service-doc", f"{up}api/docs", "text/html", "Documentation"),
+                *(link(rel, f"{up}api/conformance", "application/json", "Conformance") for rel in ("conformance", f"{REL}conformance")),
+                *(link(rel, f"{up}api/collections", "application/json", "Collections") for rel in ("data", f"{REL}data")),
+                link(f"{REL}functions", f"{up}api/functions", "application/json", "Functions of filters"),
+                link("version-history", f"{up}api/changesets", "application/json", "Changesets"),
             ],
         }  # fmt: skip
 
@@ -82,24 +100,24 @@ def make_api(
     )
     async def collections(request: Request) -> Json:
         await catalog.ensure(live=True)
-        shown, up = _visible(catalog, request), _up(request)
+        shown, up = _visible(catalog, request), up_of(request)
         return {
             "collections": await _collections(catalog, list(shown.values()), shown, up),
-            "links": [_link("self", f"{up}api/collections", "application/json", "This document")],
+            "links": [link("self", f"{up}api/collections", "application/json", "This document")],
         }
 
     @api.get("/api/collections/{dataset}", summary="One dataset", tags=["OGC API Common"])
     async def collection(dataset: str, request: Request) -> Json:
         await catalog.ensure(live=True)
         record = catalog.authorize(dataset, secret_of(request), None)
-        [document] = await _collections(catalog, [record], _visible(catalog, request), _up(request))
+        [document] = await _collections(catalog, [record], _visible(catalog, request), up_of(request))
         return document
 
     @api.get("/api/collections/{dataset}/snapshots", summary="Its published states, newest first", tags=["Tiles"])
     async def snapshots(dataset: str, request: Request) -> Json:
         await catalog.ensure(live=True)
         catalog.authorize(dataset, secret_of(request), None)
-        up = _up(request)
+        up = up_of(request)
         return {
             "snapshots": [
                 {
@@ -109,7 +127,7 @@ def make_api(
                 }
                 for s in reversed(catalog.archive.snapshots(dataset))
             ],
-            "links": [_link("self", f"{up}api/collections/{dataset}/snapshots", "application/json", "This document")],
+            "links": [link("self", f"{up}api/collections/{dataset}/snapshots", "application/json", "This document")],
         }
 
     @api.get("/api/viewer", summary="Settings of the viewer", tags=["Viewer"])
@@ -140,11 +158,18 @@ def make_api(
             headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"},
         )
 
-    objects.register(api, catalog)
+    log = changes.Log()
+    items.register(api, catalog)
+    objects.register(api, catalog, log)
+    changes.register(api, catalog, log)
+    lookups.register(api, catalog)
     rules.register(api, catalog, table)
-    if editor is not None:
+    follower = None if editor is None else Follower(editor.workspace, catalog)
+    histories.register(api, catalog, editor, follower)
+    if editor is not None and follower is not None:
         scenarios.register(api, catalog, editor)
         observations.register(api, catalog, editor)
+        transactions.register(api, catalog, editor, follower)
     _describe_tiles(api)
     _answer_errors(api)
     return api
@@ -152,8 +177,8 @@ def make_api(
 
 def _visible(catalog: Catalog, request: Request) -> dict[str, Dataset]:
     """The datasets this caller may see, by slug."""
-    secret = secret_of(request)
-    return {s: d for s, d in catalog.datasets.items() if not d.private or catalog.guard.visible(s, secret)}
+    may = catalog.shows(secret_of(request))
+    return {slug: dataset for slug, dataset in catalog.datasets.items() if may(slug)}
 
 
 async def _collections(
@@ -185,10 +210,10 @@ def _collection(
 ) -> Json:
     slug = dataset.slug
     snapshot = catalog.archive.latest(slug)
-    links = [_link("self", f"{up}api/collections/{slug}", "application/json", "This collection")]
+    links = [link("self", f"{up}api/collections/{slug}", "application/json", "This collection")]
     if snapshot is not None:
         links.append(_tiles(f"{up}tiles/{slug}/tileset.json"))
-        links.append(_link("version-history", f"{up}api/collections/{slug}/snapshots", "application/json", "Snapshots"))
+        links.append(link("version-history", f"{up}api/collections/{slug}/snapshots", "application/json", "Snapshots"))
     document: Json = {
         "id": slug, "title": dataset.title, "description": str(dataset.settings.get("description", "")), "links": links,
         "tim": {
@@ -199,12 +224,17 @@ def _collection(
     }  # fmt: skip
     if dataset.kind == "objects":
         document["itemType"] = "feature"
-        links.append(_link("items", f"{up}api/collections/{slug}/items", "application/geo+json", "Objects"))
+        document |= {"crs": [crs.uri for crs in ALL], "storageCrs": CRS84H.uri}
+        links += [
+            link("items", f"{up}api/collections/{slug}/items", GEOJSON, "Objects"),
+            link(f"{REL}queryables", f"{up}api/collections/{slug}/queryables", SCHEMA, "What filters may name"),
+            link(f"{REL}schema", f"{up}api/collections/{slug}/schema", SCHEMA, "What features say"),
+        ]
     boxes = [source.box for source in sources]
     if boxes:
         low = [min(box[i] for box in boxes) for i in range(3)]
         high = [max(box[i] for box in boxes) for i in range(3, 6)]
-        document["extent"] = {"spatial": {"bbox": [[*low, *high]], "crs": CRS84H}}
+        document["extent"] = {"spatial": {"bbox": [[*low, *high]], "crs": CRS84H.uri}}
     return document
 
 
@@ -219,17 +249,8 @@ def _snapshot(snapshot: Snapshot) -> Json:
     }  # fmt: skip
 
 
-def _link(rel: str, href: str, media: str, title: str) -> Json:
-    return {"rel": rel, "href": href, "type": media, "title": title}
-
-
 def _tiles(href: str) -> Json:
-    return _link("3d-tiles", href, "application/json", "3D Tiles 1.1")
-
-
-def _up(request: Request) -> str:
-    """From the request's URL to the server's root: ``../`` for each folder the path is below it."""
-    return "../" * (request.scope.get("asked", request.scope["path"]).count("/") - 1) or "./"
+    return link("3d-tiles", href, "application/json", "3D Tiles 1.1")
 
 
 def _describe_tiles(api: FastAPI) -> None:
@@ -238,9 +259,19 @@ def _describe_tiles(api: FastAPI) -> None:
     def openapi() -> Json:
         document = made()
         document["paths"].update(tile_paths())
-        return document
+        return complete(document)
 
     api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _methods(api: FastAPI, request: Request) -> list[str]:
+    """What can be done at a path, by all routes of the template that names it most closely; nothing where it is none of the API's."""
+    routes = [r for r in api.routes if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
+    if not routes:
+        return [] if request.scope["path"].startswith("/api") else ["GET", "HEAD"]
+    closest = min((route.path for route in routes), key=lambda path: path.count("{"))
+    found = {method for route in routes if route.path == closest for method in route.methods or ()}
+    return sorted(found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set()))
 
 
 def _answer_errors(api: FastAPI) -> None:
@@ -264,8 +295,11 @@ def _answer_errors(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            return answer(UsageError("server.method", method=request.method))
-        if error.status_code == 404:
+        if error.status_code not in (404, 405):
+            return answer(UsageError("server.refused", reason=str(error.detail)), error.status_code)
+        allowed = _methods(api, request)
+        if not allowed or (error.status_code == 404 and request.method in allowed):
             return answer(UsageError("server.no-path", path=request.scope["path"][:200]))
-        return answer(UsageError("server.refused", reason=str(error.detail)), error.status_code)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": ", ".join(allowed)})
+        return answer(UsageError("server.method", method=request.method, allowed=", ".join(allowed)))

@@ -38,7 +38,8 @@ def create_app(
 ) -> App:  # fmt: skip
     """The ASGI application of a workspace.
 
-    ``root_path`` is the prefix a gateway serves it under; requests are understood with it (the gateway keeps it) and without (it strips it).
+    ``root_path`` is the prefix a gateway serves it under; requests are understood with it (the gateway keeps it) and without (it strips it),
+    and links begin with it; ``/`` for the root. Where it is empty, links are relative.
     ``cors``: ``*`` or the origins that may read. ``edit``: whoever is on this machine may change things (:mod:`server.edit`). Raises WorkspaceError where the archive cannot be read.
     """
     catalog = Catalog(Reader(workspace.archive_root), workspace.store, Keys(workspace.path), workspace.observations())
@@ -57,9 +58,11 @@ class App:
         self.catalog = catalog
         self._tiles = TileApp(catalog, cors)
         self._root = "/" + root_path.strip("/") if root_path.strip("/") else ""
+        self._base = self._root if root_path else None
         api.add_middleware(
-            CORSMiddleware, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "HEAD", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "If-None-Match"], expose_headers=["ETag"], max_age=86400,
+            CORSMiddleware, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "If-Match", "If-None-Match"],
+            expose_headers=["ETag", "Location", "Content-Crs"], max_age=86400,
         )  # fmt: skip
         api.mount("/", Viewer(static))
         self._api = api
@@ -130,7 +133,7 @@ class App:
             return
         head = scope["method"] == "HEAD"
         inner = {
-            **scope, "path": path.rstrip("/") if path.startswith("/api") else path, "root_path": "", "asked": path,
+            **scope, "path": path.rstrip("/") if path.startswith("/api") else path, "root_path": "", "asked": path, "base": self._base,
             "method": "GET" if head else scope["method"],
         }  # fmt: skip
         complete = False

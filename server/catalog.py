@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -57,6 +57,7 @@ class Catalog:
         self.fresh = fresh
         self._looked = float("-inf")
         self._look: asyncio.Task[None] | None = None
+        self._behind: set[asyncio.Task[None]] = set()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store")
 
@@ -99,8 +100,25 @@ class Catalog:
                 raise UsageError("server.no-dataset", dataset=dataset[:64])
         return record
 
+    def shows(self, secret: str | None) -> Callable[[str], bool]:
+        """Whether a dataset, by its slug, is there for a caller with this key."""
+
+        def may(slug: str) -> bool:
+            dataset = self.datasets.get(slug)
+            return dataset is not None and (not dataset.private or self.guard.visible(slug, secret))
+
+        return may
+
+    def keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Let work go on behind an answer; :meth:`close` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+        return task
+
     async def close(self) -> None:
-        """Let go of threads and files."""
+        """Let go of threads and files, after the work that still goes on."""
+        await asyncio.gather(*self._behind)
         if self._look is not None:
             await self._look
         await asyncio.get_running_loop().run_in_executor(self._worker, self._close_store)

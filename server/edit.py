@@ -47,6 +47,11 @@ class Editor:
         if not self.may(request):
             raise AccessError("access.not-editor")
 
+    def author(self, request: Request) -> str:
+        """Whose changes these are: the name of the key, or nobody's."""
+        secret = secret_of(request)
+        return "" if secret is None else self._guard.name(secret)
+
     async def do(self, work: Callable[[], T]) -> T:
         """Do some work that changes the workspace, in a thread, when it is its turn."""
         async with self._turn:

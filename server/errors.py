@@ -31,6 +31,7 @@ STATUS: Mapping[type[TimError] | str, int] = {
     "server.no-dataset": 404,
     "server.no-object": 404,
     "rules.no-object": 404,
+    "server.no-changeset": 404,
     "server.no-path": 404,
     "server.no-tiles": 404,
     "server.no-base-map": 404,
@@ -42,9 +43,21 @@ STATUS: Mapping[type[TimError] | str, int] = {
     "observations.linked": 409,
     "observations.kind-fixed": 409,
     "observations.has-readings": 409,
+    "store.class": 422,
+    "store.box": 422,
+    "store.validity": 422,
+    "store.not-json": 422,
+    "store.other-dataset": 409,
+    "store.no-object": 404,
+    "history.no-scenario": 404,
     "server.method": 405,
+    "server.exists": 412,
+    "server.changed": 412,
+    "server.feature": 422,
+    "server.condition-needed": 428,
     "server.too-large": 413,
     "server.model-kind": 415,
+    "server.media-type": 415,
     "server.range": 416,
     "workspace.busy": 409,
     "server.internal": 500,
@@ -96,7 +109,7 @@ def headers_of(error: TimError, status: int) -> list[tuple[bytes, bytes]]:
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="tim"'))
     if status == 405:
-        headers.append((b"allow", b"GET, HEAD, OPTIONS"))
+        headers.append((b"allow", str(error.fields.get("allowed", "GET, HEAD, OPTIONS")).encode("latin-1")))
     if status == 416:
         headers.append((b"content-range", b"bytes */%d" % error.fields["size"]))
     return headers

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from server.crs import CRS84H, Crs
 from tim import classes
 from tim.errors import UsageError
+from tim.query.tree import ATTRIBUTE, PROPERTIES
 from tim.shape import footprint
 from tim.sources import SourceRef
-from tim.store import ObjectStore, ObjectVersion
+from tim.store import ChangesetRecord, ObjectStore, ObjectVersion
 
 Json = dict[str, Any]
 
@@ -45,6 +47,25 @@ def object_document(found: ObjectVersion, sources: Sequence[SourceRef], related:
     }  # fmt: skip
 
 
+def version_document(found: ObjectVersion, made: ChangesetRecord | None) -> Json:
+    """One version in an object's history, with the changeset that made it."""
+    record = found.object
+    return {
+        "version": found.version, "scenario": record.scenario, "stage": record.stage.value, "validFrom": record.valid_from,
+        "validTo": record.valid_to, "recordedFrom": found.db_from, "recordedTo": found.db_to, "class": class_document(record.class_id),
+        "name": record.name, "attributes": dict(record.attributes), "bbox": None if record.box is None else list(record.box),
+        "source": found.source, "seq": found.seq, "changeset": None if made is None else changeset_document(made),
+    }  # fmt: skip
+
+
+def changeset_document(made: ChangesetRecord) -> Json:
+    """One line of the log."""
+    return {
+        "seq": made.seq, "parent": made.parent, "hash": made.hash, "dataset": made.dataset, "author": made.author, "reason": made.reason,
+        "time": made.time, "counts": dict(made.counts),
+    }  # fmt: skip
+
+
 def brief_document(found: ObjectVersion, text: str = "") -> Json:
     """A line of a search result; ``code`` is the one that was asked for."""
     record = found.object
@@ -55,22 +76,33 @@ def brief_document(found: ObjectVersion, text: str = "") -> Json:
     }  # fmt: skip
 
 
-def features(found: Iterable[ObjectVersion], store: ObjectStore) -> list[Json]:
+def features(found: Iterable[ObjectVersion], store: ObjectStore, crs: Crs = CRS84H) -> list[Json]:
     """GeoJSON features with footprints, geometry read from the store in one go."""
     items = list(found)
     bodies = [footprint.content(item.object) for item in items]
     blobs = store.get_blobs(content for content in bodies if content)
-    return [_feature(item, blobs.get(content or "")) for item, content in zip(items, bodies, strict=True)]
+    return [_feature(item, blobs.get(content or ""), crs) for item, content in zip(items, bodies, strict=True)]
 
 
-def _feature(found: ObjectVersion, blob: bytes | None) -> Json:
+def properties(found: ObjectVersion) -> Json:
+    """What an object says, by the names it can be asked by (:mod:`tim.query.tree`)."""
     record = found.object
-    document: Json = {
-        "type": "Feature", "id": str(found.tim_id), "geometry": footprint.geometry(record, blob),
-        "properties": {"class": record.class_id, "name": record.name, **record.attributes},
+    return {
+        "class": record.class_id, "name": record.name, "layer": record.layer, "sourceKey": record.source_key, "stage": record.stage.value,
+        "version": found.version, "validFrom": record.valid_from, "validTo": record.valid_to, "changed": found.db_from,
+        "codes": [code.value for code in record.codes],
+        **{f"{ATTRIBUTE}{name}" if name in PROPERTIES else name: value for name, value in record.attributes.items()},
     }  # fmt: skip
-    if record.box is not None:
-        document["bbox"] = list(record.box)
+
+
+def _feature(found: ObjectVersion, blob: bytes | None, crs: Crs) -> Json:
+    box, geometry = found.object.box, footprint.geometry(found.object, blob)
+    document: Json = {
+        "type": "Feature", "id": str(found.tim_id), "geometry": geometry if geometry is None or crs is CRS84H else crs.geometry(geometry),
+        "properties": properties(found),
+    }  # fmt: skip
+    if box is not None and crs is CRS84H:
+        document["bbox"] = list(box)
     return document
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 
 _ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_TAGS = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 _QUALITY = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
@@ -43,6 +44,12 @@ def matched_tag(value: bytes, name: str) -> str | None:
     if text == "*":
         return name
     return next((tag for tag in _ETAG.findall(text) if tag in (name, f"{name}.gzip")), None)
+
+
+def every_tag(value: str) -> list[str]:
+    """The entity tags of ``If-Match``, without quotes, or ``*``. The comparison is strong, so weak tags match nothing (RFC 9110 §13.1.1)."""
+    text = value.strip()
+    return ["*"] if text == "*" else [tag for weak, tag in _TAGS.findall(text) if not weak]
 
 
 def byte_range(value: bytes | None, condition: bytes | None, etag: bytes, size: int) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from server.catalog import Catalog
 from server.edit import Editor, body_of_request
 from server.features import Json
-from server.objects import _may_see, _visible
+from server.objects import NOW, object_seen, ready
 from tim.errors import UsageError
 from tim.observations import Link, Observations, Series, microseconds, texts
 from tim.observations.chunks import F64
@@ -48,10 +48,8 @@ def register(api: FastAPI, catalog: Catalog, editor: Editor) -> None:
 
     async def seen(tim_id: UUID, request: Request) -> None:
         """Raise UsageError ``server.no-object`` where the caller may not see the object."""
-        may = _may_see(catalog, request)
-        await catalog.ensure(live=True)
-        if not await catalog.ask(lambda store: _visible(store, [tim_id], may)):
-            raise UsageError("server.no-object", id=str(tim_id))
+        may = await ready(catalog, request)
+        await catalog.ask(lambda store: object_seen(store, tim_id, may, NOW))
 
     async def editing(tim_id: UUID, request: Request) -> Any:
         """What an editor sent."""

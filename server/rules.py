@@ -30,8 +30,7 @@ def register(api: FastAPI, catalog: Catalog, table: Table | None = None) -> None
     known = table or shipped()
 
     def shown(request: Request) -> list[str]:
-        secret = secret_of(request)
-        return [slug for slug, d in catalog.datasets.items() if not d.private or catalog.guard.visible(slug, secret)]
+        return list(filter(catalog.shows(secret_of(request)), catalog.datasets))
 
     @api.get(
         "/api/rules", summary="The rules in force at a place on a day: height limits, uses, ratios, …", tags=["Rules"]

@@ -21,12 +21,12 @@ from importers.run import run_import
 from server.catalog import Catalog
 from server.edit import Editor, body_of_request
 from server.features import Json
-from tiling import engine
-from tiling.archive import Archive
+from server.follow import draw
+from server.parameters import scenario_name
 from tim.errors import SourceError, TimError, UsageError
 from tim.model import Stage, new_id
 from tim.place.resolve import PlaceOptions
-from tim.store import Changeset, Filter, Retire
+from tim.store import Changeset, Retire
 from tim.workspace import Workspace
 
 LIMIT = 200_000_000
@@ -52,7 +52,7 @@ def register(api: FastAPI, catalog: Catalog, editor: Editor) -> None:
     ) -> Json:  # fmt: skip
         await catalog.ensure(live=True)
         editor.require(request)
-        line = _scenario(scenario)
+        line = scenario_name(scenario)
         data = await body_of_request(request, LIMIT)
         settings = {
             "at": f"{lon!r},{lat!r},{h!r}",
@@ -92,7 +92,7 @@ def _place(workspace: Workspace, scenario: str, name: str, data: bytes, settings
         run_import(workspace, plan)
     with workspace.store() as store:
         made = store.changed(dataset, before).touched
-    _tile(workspace, dataset)
+    draw(workspace, dataset)
     return {
         "id": str(made[0].tim_id),
         "ids": [str(one.tim_id) for one in made],
@@ -150,27 +150,7 @@ def _remove(workspace: Workspace, tim_id: UUID) -> None:
                 reason="remove",
             )
         )
-    _tile(workspace, found.dataset)
-
-
-def _tile(workspace: Workspace, dataset: str) -> None:
-    """Bring the tiles of a scenario up to date; an empty one has none."""
-    with workspace.store() as store:
-        scenario = str(store.dataset(dataset).settings.get("scenario", ""))
-        left = bool(store.query(Filter(dataset, scenario=scenario), limit=1).items)
-    if left:
-        engine.update(workspace, dataset)
-        return
-    with Archive(workspace.archive_root) as archive:
-        archive.drop(dataset)
-
-
-def _scenario(text: str) -> str:
-    """A scenario's name as it is stored. Raises UsageError ``server.scenario-name``."""
-    name = text.strip()
-    if not name or len(name) > 60 or any(not c.isprintable() or c in "/\\" for c in name):
-        raise UsageError("server.scenario-name", name=name[:60])
-    return name
+    draw(workspace, found.dataset)
 
 
 def _dataset(scenario: str) -> str:

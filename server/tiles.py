@@ -106,7 +106,7 @@ class TileApp:
             elif method == "OPTIONS":
                 reply = Reply(204, [*cors, *_PREFLIGHT])
             else:
-                raise UsageError("server.method", method=method)
+                raise UsageError("server.method", method=method, allowed="GET, HEAD, OPTIONS")
         except TimError as error:
             await send_error(error, cors, send)
             return

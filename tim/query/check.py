@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -38,6 +38,8 @@ DEPTH = 64
 NODES = 2_000
 """Expressions in all."""
 Kind = Literal["text", "number", "truth", "moment", "interval", "array", "geometry"]
+Change = Callable[[Expression], Expression]
+"""What makes another expression of one, of the same size: geometries in another CRS."""
 ANY: frozenset[Kind] = frozenset(("text", "number", "truth", "array"))
 """What an attribute may be."""
 TRUTHS = ("inClass", "hasCode", "relatedTo", "relatedFrom")
@@ -56,8 +58,8 @@ def joined(kind: type[And] | type[Or], conditions: Iterable[Expression]) -> And 
     return kind(tuple(flat))
 
 
-def checked(expression: Expression) -> Expression:
-    """The expression itself, a condition that can be asked.
+def checked(expression: Expression, change: Change | None = None) -> Expression:
+    """The expression itself, a condition that can be asked. ``change`` is let at it once its size is known, before anything lies anywhere.
 
     Raises UsageError ``query.too-deep``, ``query.too-many``, ``query.text``, ``query.number``, ``query.moment``, ``query.interval``,
     ``query.geometry``, ``query.no-function``, ``query.arguments`` or ``query.type``.
@@ -70,6 +72,8 @@ def checked(expression: Expression) -> Expression:
         if count > NODES:
             raise UsageError("query.too-many", limit=NODES)
         level = [part for found in level for part in tree.parts(found)]
+    if change is not None:
+        expression = change(expression)
     for found in tree.walk(expression):
         _leaf(found)
     _expect(expression, {"truth"}, "condition")

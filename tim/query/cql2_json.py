@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from tim.errors import UsageError
 from tim.query import moments, tree
-from tim.query.check import DEPTH, DIMENSIONS, NODES, checked, joined
+from tim.query.check import DEPTH, DIMENSIONS, NODES, Change, checked, joined
 from tim.query.cql2_tokens import LENGTH
 from tim.query.tree import (
     And,
@@ -48,12 +48,13 @@ _DEPTH = 4 * DEPTH
 """Lists and objects within each other: an operator is two of them, a geometry some more."""
 
 
-def read(document: str | bytes | Mapping[str, Any] | bool) -> Expression:
-    """The condition a document states, or its text. Raises UsageError ``query.*`` saying what is wrong and where (a JSON pointer)."""
+def read(document: str | bytes | Mapping[str, Any] | bool, change: Change | None = None) -> Expression:
+    """The condition a document states, or its text. Raises UsageError ``query.*`` saying what is wrong and where (a JSON pointer).
+    ``change``: as for :func:`checked`."""
     if isinstance(document, str | bytes):
         document = _loaded(document)
     _small(document)
-    return checked(_read(document, ""))
+    return checked(_read(document, ""), change)
 
 
 def write(expression: Expression) -> dict[str, Any] | bool:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from tim.errors import UsageError
 from tim.query import cql2_tokens, moments, tree
-from tim.query.check import DEPTH, DIMENSIONS, checked, joined
+from tim.query.check import DEPTH, DIMENSIONS, Change, checked, joined
 from tim.query.cql2_tokens import LEVELS, PRODUCT, RESERVED, SUM, Token
 from tim.query.cql2_writer import write
 from tim.query.tree import (
@@ -49,8 +49,9 @@ _FUNCTIONS = {known.lower(): known for known in tree.FUNCTIONS}
 _COMPARATORS = get_args(tree.Comparator)
 
 
-def read(text: str) -> Expression:
-    """The condition a text states. Raises UsageError ``query.*`` saying what is wrong, where, and what was expected."""
+def read(text: str, change: Change | None = None) -> Expression:
+    """The condition a text states. Raises UsageError ``query.*`` saying what is wrong, where, and what was expected.
+    ``change``: as for :func:`checked`."""
     reader = _Reader(text)
     try:
         found = reader.disjunction()
@@ -58,7 +59,7 @@ def read(text: str) -> Expression:
         raise UsageError("query.too-deep", limit=DEPTH) from None
     if reader.token.kind != "end":
         raise reader.refused("AND, OR")
-    return checked(found)
+    return checked(found, change)
 
 
 class _Reader:

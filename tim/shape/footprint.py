@@ -26,7 +26,7 @@ def content(record: ObjectRecord) -> str | None:
 
 
 def geometry(record: ObjectRecord, blob: bytes | None) -> Json | None:
-    """The footprint as GeoJSON: of the blob of :func:`content`, the place of a model, or the box; ``None`` without any, or of a broken blob."""
+    """The footprint as GeoJSON: of the blob of :func:`content`, the place of a model, or the box (a point where it has no width); ``None`` without any, or of a broken blob."""
     if blob is not None:
         try:
             return footprint(decode(blob))
@@ -35,7 +35,12 @@ def geometry(record: ObjectRecord, blob: bytes | None) -> Json | None:
     at = _at(record)
     if at is not None:
         return {"type": "Point", "coordinates": at}
-    return None if record.box is None else rectangle(record.box)
+    if record.box is None:
+        return None
+    west, south, bottom, east, north, _ = record.box
+    if (west, south) == (east, north):
+        return {"type": "Point", "coordinates": [west, south, bottom]}
+    return rectangle(record.box)
 
 
 def flat(record: ObjectRecord, blob: bytes | None) -> Any:
