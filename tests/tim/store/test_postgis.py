@@ -15,9 +15,9 @@ import pytest
 from tests.postgres import Server
 from tim.errors import TimError, WorkspaceError
 from tim.model import ObjectRecord
-from tim.store import Changeset, Filter, ObjectStore, Put
+from tim.store import Changeset, Filter, ObjectStore, Put, PutSource
 from tim.store.contract import StoreContract, branches_machine, history_machine
-from tim.store.contract.samples import TOWN, box, key_of, put, some
+from tim.store.contract.samples import TOWN, box, key_of, put, some, source
 from tim.store.postgis import PostgisStore, address
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,6 +99,24 @@ def test_json_comes_back_as_it_was(url: str):
         "zero": {"real"},
         "n": {"array"},
     }
+
+
+def test_indexes_come_with_the_first_objects(server: Server, url: str):
+    """Also where sources come before them."""
+
+    def indexes(schema: str) -> set[str]:
+        with psycopg.connect(server.url) as db:
+            rows = db.execute("SELECT indexname FROM pg_indexes WHERE schemaname = %s", (schema,)).fetchall()
+            return {name for (name,) in rows}
+
+    with PostgisStore.create(server.url, "t_later") as store:
+        store.put_dataset(TOWN)
+        store.apply(Changeset("town", [PutSource(source("one"))]))
+        assert "version_span" not in indexes("t_later")
+        put(store, box("a", 1))
+        put(store, box("b", 1))
+    assert indexes("t_later") == indexes("t_own")
+    assert {"version_span", "version_span_beyond", "version_facts", "code_value"} <= indexes("t_own")
 
 
 def test_a_server_that_was_away(server: Server, url: str):

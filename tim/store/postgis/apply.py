@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from tim.model import Dataset
 from tim.place import Box3
+from tim.store import Changeset
 from tim.store.postgis.schema import INDEXES
 from tim.store.postgis.session import Session
 from tim.store.working import Work
@@ -31,6 +33,12 @@ class PostgisWork(Work[Session]):
     """A changeset on its way to the server."""
 
     BATCH = 2000
+
+    def __init__(self, db: Session, changeset: Changeset, row: int, dataset: Dataset) -> None:
+        """As for all stores."""
+        super().__init__(db, changeset, row, dataset)
+        self.filling = self.next_object == 1
+        """Whether there were no objects before, and indexes wait until there are."""
 
     def load(self, ids: set[UUID]) -> Iterable[tuple[UUID, Sequence[Any]]]:
         """One statement for a batch."""
@@ -66,7 +74,7 @@ class PostgisWork(Work[Session]):
 
     def settle(self) -> None:
         """Make the indexes of a store that was empty, and statistics of what has grown much."""
-        if self.parent is None and self.created:
+        if self.filling and self.created:
             for statement in INDEXES.strip().split(";\n"):
                 self.db.execute(statement)
         if self.created + self.updated >= _MANY:

@@ -76,7 +76,7 @@ CREATE INDEX version_name ON version (lower(name)) WHERE name != '';
 CREATE INDEX code_value ON code (value, scheme);
 CREATE INDEX relation_target ON relation (target, kind);
 """
-"""Made at the end of the first changeset: over what is there at once, instead of row by row."""
+"""Made at the end of the first changeset with objects: over what is there at once, instead of row by row."""
 
 
 def create(to: Address, wait: float) -> None:
