@@ -166,7 +166,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
         may = await ready(catalog, request)
 
         def look(store: ObjectStore) -> Json:
-            found = _visible(store, ids, may, NOW)
+            found = _visible(store, ids, may)
             sources = {slug: store.sources(slug) for slug in {version.dataset for version in found.values()}}
             related = _visible(
                 store, [r.target for f in found.values() for r in f.object.relations][:MOST_IDS], may, NOW
@@ -206,7 +206,7 @@ def object_seen(store: ObjectStore, tim_id: UUID, may: May, look: Look) -> Objec
     return found
 
 
-def _visible(store: ObjectStore, ids: Sequence[UUID], may: May, look: Look) -> dict[UUID, ObjectVersion]:
+def _visible(store: ObjectStore, ids: Sequence[UUID], may: May, look: Look = NOW) -> dict[UUID, ObjectVersion]:
     """Those of the objects that this caller may see, where and when he looks."""
     found = {version.tim_id: version for version in store.read(ids, look.as_of, look.scenario or "")}
     missing = [i for i in ids if i not in found]
