@@ -18,7 +18,7 @@ from cli.text import number, tr
 from tim.errors import UsageError
 
 if TYPE_CHECKING:
-    from tim.history import Difference
+    from tim.history import Difference, Undone
     from tim.store import Applied, ObjectStore
 
 Dataset = Annotated[str, typer.Argument(help=tr("Dataset name.", "数据集名称。"))]
@@ -120,27 +120,35 @@ def rollback(
         if to is None:
             _show_again(folder.archive_root, slug, seq or 0, json=json)
             return
-        seen = store.seq
-        foreseen = take_back(store, slug, to, dry_run=True)
-        told = tr(
-            f"{slug}: {number(foreseen.objects)} objects and {foreseen.sources} sources read otherwise at changeset {to}",
-            f"{slug}:变更集 {to} 时有 {number(foreseen.objects)} 个对象、{foreseen.sources} 个数据源与现在不同",
-        )
-        record = {"dataset": slug, "to": to, "objects": foreseen.objects, "sources": foreseen.sources, "applied": None}
-        if not json:
-            say(told)
-        if not dry_run and foreseen.objects + foreseen.sources:
-            _sure(told, yes=yes)
+        seen, asks = store.seq, not (yes or dry_run)
+        done = take_back(store, slug, to, author, reason, seen=seen, dry_run=asks or dry_run)
+        if asks and done.objects + done.sources:
+            _sure(_undone(slug, to, done), yes=False)
             done = take_back(store, slug, to, author, reason, seen=seen)
-            record |= {
+    applied = done.applied if done.objects + done.sources else None
+    if json:
+        emit(
+            {
+                "dataset": slug,
+                "to": to,
                 "objects": done.objects,
                 "sources": done.sources,
-                "applied": done.applied and _applied(done.applied),
+                "applied": applied and _applied(applied),
             }
-            if not json and done.applied is not None:
-                _tell_applied(slug, done.applied)
-    if json:
-        emit(record)
+        )
+        return
+    say(_undone(slug, to, done))
+    if applied is not None:
+        _tell_applied(slug, applied)
+
+
+def _undone(dataset: str, to: int, undone: Undone) -> str:
+    """How much a rollback is."""
+    objects = number(undone.objects)
+    return tr(
+        f"{dataset}: {objects} objects and {undone.sources} sources back to changeset {to}",
+        f"{dataset}:{objects} 个对象、{undone.sources} 个数据源恢复到变更集 {to}",
+    )
 
 
 def scenario_list(dataset: Dataset, workspace: Workspace = DEFAULT_WORKSPACE, json: Json = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -232,6 +233,20 @@ def test_rolled_back_by_a_changeset(town: Town):
     assert (again["objects"], again["applied"]) == (0, None)
     assert "tim tile town" in town("rollback", "town", "--to", "3", "--yes").err
     assert town("diff", "town", "3", "--json").json["differences"] == []
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_people_are_asked(town: Town, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert "5 objects" in town("rollback", "town", "--to", "1", code=130).err
+    assert town.names() == ["a", "b", "d"]
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    town("rollback", "town", "--to", "1")
+    assert town("diff", "town", "1", "--json").json["differences"] == []
 
 
 def test_scenarios(town: Town):
