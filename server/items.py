@@ -44,8 +44,9 @@ from server.parameters import (
     read_uuid,
     scenario_name,
 )
-from server.queryables import Attributes, asked_for, functions, queryables, schema
+from server.queryables import Attributes, asked_for, functions, queryables, said_by_classes, schema
 from tim import classes
+from tim.classes import Attribute
 from tim.errors import UsageError
 from tim.model import Dataset, Stage
 from tim.query import cql2_json, cql2_text
@@ -81,6 +82,10 @@ class Question:
 def register(api: FastAPI, catalog: Catalog) -> None:
     """Add the routes."""
     attributes = Attributes()
+
+    def described(store: ObjectStore, record: Dataset) -> tuple[dict[str, set[str]], dict[str, Attribute]]:
+        line = line_of(record, None)
+        return attributes.of(store, record.slug, line), said_by_classes(store, record.slug, line)
 
     @api.get(
         "/api/collections/{dataset}/items", summary="The objects of a dataset as GeoJSON features", tags=["OGC API Features"],
@@ -165,9 +170,9 @@ def register(api: FastAPI, catalog: Catalog) -> None:
     )  # fmt: skip
     async def asked(dataset: str, request: Request) -> Response:
         record = await _dataset(catalog, dataset, request)
-        kinds = await catalog.ask(lambda store: attributes.of(store, dataset, line_of(record, None)))
+        kinds, known = await catalog.ask(lambda store: described(store, record))
         uri = f"{up(request)}api/collections/{dataset}/queryables"
-        return SchemaResponse(queryables(dataset, record.title, kinds, uri))
+        return SchemaResponse(queryables(dataset, record.title, kinds, uri, known))
 
     @api.get(
         "/api/collections/{dataset}/schema", summary="What features say, and take, as JSON Schema", tags=["OGC API Features"],
@@ -175,8 +180,10 @@ def register(api: FastAPI, catalog: Catalog) -> None:
     )  # fmt: skip
     async def said(dataset: str, request: Request) -> Response:
         record = await _dataset(catalog, dataset, request)
-        kinds = await catalog.ask(lambda store: attributes.of(store, dataset, line_of(record, None)))
-        return SchemaResponse(schema(dataset, record.title, kinds, f"{up(request)}api/collections/{dataset}/schema"))
+        kinds, known = await catalog.ask(lambda store: described(store, record))
+        return SchemaResponse(
+            schema(dataset, record.title, kinds, f"{up(request)}api/collections/{dataset}/schema", known)
+        )
 
     @api.get("/api/functions", summary="The functions that conditions may call", tags=["OGC API Features"])
     async def callable_functions() -> Json:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tim import classes
+from tim.classes import Attribute
 from tim.errors import UsageError
 from tim.model import Stage
 from tim.query.tree import ATTRIBUTE, FUNCTIONS, PROPERTIES, Expression, Property, attribute_name, walk
@@ -70,15 +72,27 @@ def asked_for(expression: Expression) -> list[str]:
     return list(dict.fromkeys(part.name for part in walk(expression) if isinstance(part, Property)))
 
 
-def queryables(dataset: str, title: str, kinds: Mapping[str, set[str]], uri: str) -> Json:
+def said_by_classes(store: ObjectStore, dataset: str, scenario: str) -> dict[str, Attribute]:
+    """What the classes of a dataset's objects say of attributes, by name; of two classes that say something, the first by id."""
+    known = classes.all_classes()
+    found: dict[str, Attribute] = {}
+    for class_id in sorted(store.class_counts(dataset, scenario=scenario)):
+        for name, attribute in known[class_id].attributes.items() if class_id in known else ():
+            found.setdefault(name, attribute)
+    return found
+
+
+def queryables(
+    dataset: str, title: str, kinds: Mapping[str, set[str]], uri: str, said: Mapping[str, Attribute]
+) -> Json:
     """What conditions may name."""
-    return _document(title, uri, {**_SYSTEM, **_attributes(kinds)}, dataset)
+    return _document(title, uri, {**_SYSTEM, **_attributes(kinds, said)}, dataset)
 
 
-def schema(dataset: str, title: str, kinds: Mapping[str, set[str]], uri: str) -> Json:
+def schema(dataset: str, title: str, kinds: Mapping[str, set[str]], uri: str, said: Mapping[str, Attribute]) -> Json:
     """What features say and take; what only they say is ``readOnly``."""
-    said = {name: ({**own, "readOnly": True} if name in READ_ONLY else own) for name, own in _SYSTEM.items()}
-    return {**_document(title, uri, {**said, **_attributes(kinds)}, dataset), "required": ["class"]}
+    system = {name: ({**own, "readOnly": True} if name in READ_ONLY else own) for name, own in _SYSTEM.items()}
+    return {**_document(title, uri, {**system, **_attributes(kinds, said)}, dataset), "required": ["class"]}
 
 
 def functions() -> Json:
@@ -112,17 +126,23 @@ def _document(title: str, uri: str, properties: Mapping[str, Json], dataset: str
     }  # fmt: skip
 
 
-def _attributes(kinds: Mapping[str, set[str]]) -> dict[str, Json]:
+def _attributes(kinds: Mapping[str, set[str]], said: Mapping[str, Attribute]) -> dict[str, Json]:
     return {
-        f"{ATTRIBUTE}{name}" if name in PROPERTIES else name: _typed(name, found)
+        f"{ATTRIBUTE}{name}" if name in PROPERTIES else name: _typed(name, found, said.get(name))
         for name, found in sorted(kinds.items())
     }
 
 
-def _typed(name: str, found: set[str]) -> Json:
-    """The schema of one attribute, by the types its values have."""
+def _typed(name: str, found: set[str], said: Attribute | None) -> Json:
+    """The schema of one attribute: types as its values have them, titles and unit as its class says."""
     types = {_TYPES[kind] for kind in found}
     if "number" in types:
         types.discard("integer")
     ordered = [kind for kind in _ORDER if kind in types]
-    return {"title": name, "type": ordered[0] if len(ordered) == 1 else ordered}
+    document: Json = {
+        "title": f"{said.en} {said.zh}" if said else name,
+        "type": ordered[0] if len(ordered) == 1 else ordered,
+    }
+    if said is not None and said.unit:
+        document["x-ogc-unit"] = said.unit
+    return document

@@ -300,6 +300,10 @@ def test_queryables_describe_what_there_is(town: Town):
     jsonschema.Draft202012Validator.check_schema(document)
     assert urljoin(f"{TREES}/queryables", document["$id"]) == f"{TREES}/queryables"
     assert document["additionalProperties"] is False
+    height = {"title": "Height 树高", "type": "number", "x-ogc-unit": "m"}
+    assert (document["properties"]["height"], document["properties"]["girth"]["title"]) == (height, "girth"), (
+        "as the class of trees says"
+    )
     kinds = {name: own.get("type") for name, own in document["properties"].items()}
     assert (kinds["height"], kinds["girth"], kinds["种类"], kinds["tags"], kinds["attributes.name"]) == (
         "number",
