@@ -179,7 +179,7 @@ def _objects(count: int) -> Iterator[tuple[ObjectRecord, bytes]]:
             west, south, bottom, east, north, top = box
             attributes = {
                 "floors": number % 30, "owner": f"owner {number % 1000}", "built": 1950 + number % 75,
-                "use": USES[number % len(USES)], "地址": f"滨海路{number % 5000}号",
+                "use": USES[number // 7 % len(USES)], "地址": f"滨海路{number % 5000}号",
             }  # fmt: skip
             yield ObjectRecord(
                 f"{number}", _class(number), f"House {number}", "buildings", attributes, (west, south, bottom, east, north, top),

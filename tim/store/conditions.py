@@ -39,6 +39,7 @@ from tim.query.tree import (
     Temporal,
 )  # fmt: skip
 from tim.store.canonical import EVER, NEVER
+from tim.store.sql import OF_CLASS, class_and_below
 
 _PATTERN = 10_000
 """Characters of a pattern; SQLite takes 50,000 bytes."""
@@ -313,8 +314,7 @@ class Compiler(ABC):
     def _call(self, name: str, arguments: Sequence[str]) -> Sql:
         match name, arguments:
             case "inClass", [path]:
-                under = "SELECT id FROM class WHERE path = ? OR (path > ? AND path < ?)"
-                return Sql(f"(v.class IN ({under}))", (path, f"{path}.", f"{path}/"))
+                return Sql(f"({OF_CLASS})", class_and_below(path))
             case "hasCode", [scheme, value]:
                 return Sql("(v.id IN (SELECT version FROM code WHERE value = ? AND scheme = ?))", (value, scheme))
             case "relatedTo", [kind, target]:

@@ -294,7 +294,10 @@ class RelationalStore(ABC, Generic[C]):
                 raise StoreError("store.too-slow")
 
         with self._reading() as db, nullcontext() if seconds is None else self._within(db, seconds):
-            return self.looking.page(db, filter, seq, valid, after, limit, self.get_blobs, on_time)
+            page = self.looking.page(db, filter, seq, valid, after, limit, self.get_blobs, on_time)
+            if not page.items and filter.dataset is not None:
+                self._dataset_row(db, filter.dataset)
+            return page
 
     def read(self, ids: Sequence[UUID], as_of: AsOf | None = None, scenario: str = "") -> list[ObjectVersion]:
         """Those of many objects that there are at a moment, in the order asked for."""

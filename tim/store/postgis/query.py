@@ -12,7 +12,7 @@ from tim.query.plan import MOST_CANDIDATES, Blobs, OnTime, checked_again
 from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
 from tim.store.canonical import dumps
 from tim.store.postgis.session import Session
-from tim.store.postgis.where import add_box, add_condition
+from tim.store.postgis.where import add_box, add_condition, found_by_place
 from tim.store.sql import (
     INT64,
     Where,
@@ -57,17 +57,18 @@ def page(
     texts = (wanted.class_id or "", wanted.scenario, wanted.layer or "", *code)
     if any("\0" in text for text in texts):
         return Page([], None)
-    where = wanted_by(db, wanted, seq, valid)
+    where = wanted_by(wanted, seq, valid)
     if after is not None:
         where.add("o.tim_id > ?", after)
     if wanted.box is not None:
         add_box(where, wanted.box)
+    searched = not found_by_place(wanted)
     for name, value in wanted.attributes.items():
-        _attribute(where, name, value)
+        _attribute(where, name, value, searched=searched)
     for name, text in wanted.properties.items():
-        _property(where, name, text)
+        _property(where, name, text, searched=searched)
     seen_at = valid if wanted.during is None else None
-    if wanted.where is not None and not add_condition(where, wanted.where, seen_at):
+    if wanted.where is not None and not add_condition(where, wanted.where, seen_at, searched=searched):
         newest = [0]
         batches = _candidates(db, f"FROM {OBJECTS} {JOINS} WHERE {where.sql}", where.parameters, limit + 1, newest)
         found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
@@ -243,7 +244,7 @@ def _among(ids: Sequence[UUID], seq: int | None, valid: str, scenario: str) -> W
     return where
 
 
-def _attribute(where: Where, name: str, value: Any) -> None:
+def _attribute(where: Where, name: str, value: Any, *, searched: bool) -> None:
     """Equality as JSON has it: ``1`` is ``1.0``, but neither ``true`` nor ``"1"``; objects and arrays compare whole, as they are written."""
     if isinstance(value, Mapping | list | tuple):
         text = dumps(value, name)
@@ -252,10 +253,10 @@ def _attribute(where: Where, name: str, value: Any) -> None:
             return
         where.add("(v.attributes::json -> ?::text)::text = ?", name, text)
     else:
-        _has(where, name, value)
+        _has(where, name, value, searched=searched)
 
 
-def _property(where: Where, name: str, text: str) -> None:
+def _property(where: Where, name: str, text: str, *, searched: bool) -> None:
     """Equality as a reader has it, who sees no difference between a number and its digits."""
     values: list[Any] = [text]
     if text in ("true", "false"):
@@ -263,14 +264,15 @@ def _property(where: Where, name: str, text: str) -> None:
     number = number_of(text)
     if number is not None:
         values.append(number)
-    _has(where, name, *values)
+    _has(where, name, *values, searched=searched)
 
 
-def _has(where: Where, name: str, *values: Any) -> None:
-    """An attribute is one of some scalars; the index of ``facts`` finds it."""
+def _has(where: Where, name: str, *values: Any, searched: bool) -> None:
+    """An attribute is one of some scalars. ``searched``: the index of ``facts`` may find it; to ask whether a truth is true hides it from that."""
     asked = [dumps({name: value}, name) for value in values]
     if all(map(_storable, asked)):
-        where.add(f"({' OR '.join(['v.facts @> ?::jsonb'] * len(asked))})", *asked)
+        found = " OR ".join(["v.facts @> ?::jsonb"] * len(asked))
+        where.add(f"({found})" if searched else f"({found}) IS TRUE", *asked)
     else:
         where.add("FALSE")
 

@@ -11,8 +11,9 @@ from tim.place import Box3
 from tim.query import tree
 from tim.query.check import Kind
 from tim.query.functions import pattern_parts
-from tim.query.plan import conjuncts
-from tim.query.tree import Compare, Expression, Literal, Property
+from tim.query.plan import conjuncts, envelope
+from tim.query.tree import Compare, Expression, Literal, Property, Spatial
+from tim.store import Filter
 from tim.store.canonical import dumps
 from tim.store.conditions import ANYTHING, Compiler, Sql
 from tim.store.sql import Where, meets, spans_of
@@ -20,14 +21,25 @@ from tim.store.sql import Where, meets, spans_of
 _LARGEST = "1.797693134862315807e308"
 """Integers beyond it are no doubles."""
 _UNSAID = Sql("NULL", exact=False)
+_SMALL = 0.01
+"""Square degrees: some ten kilometres by ten."""
 _TYPES: Mapping[Kind, str] = {
     "text": '?::text COLLATE "C"', "moment": '?::text COLLATE "C"', "number": "?::float8", "truth": "?::boolean",
 }  # fmt: skip
 
 
-def add_condition(where: Where, condition: Expression, valid: str | None) -> bool:
-    """A condition without ``relatedFrom``; whether it is said exactly. ``valid``: the sort key of the moment relations are seen at, ``None`` for any."""
-    for part in conjuncts(condition):
+def found_by_place(wanted: Filter) -> bool:
+    """Whether a small box is asked for. What an index finds by a value is then not wanted as well: the planner, whose plans are kept, does not know
+    that the value is frequent, and joining a quarter of all objects takes longer than looking at those in the box."""
+    parts = () if wanted.where is None else conjuncts(wanted.where)
+    boxes = [wanted.box, *(envelope(part) for part in parts if isinstance(part, Spatial))]
+    return any(box is not None and (box[3] - box[0]) % 360 * (box[4] - box[1]) < _SMALL for box in boxes)
+
+
+def add_condition(where: Where, condition: Expression, valid: str | None, *, searched: bool = True) -> bool:
+    """A condition without ``relatedFrom``; whether it is said exactly. ``valid``: the sort key of the moment relations are seen at, ``None`` for any.
+    ``searched``: an index may find objects by what attributes equal."""
+    for part in conjuncts(condition) if searched else ():
         _add_fact(where, part)
     found = PostgisCompiler(valid).condition(condition)
     where.add(found.text, *found.parameters)

@@ -58,7 +58,7 @@ def page(
     db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int, blobs: Blobs, on_time: OnTime
 ) -> Page:  # fmt: skip
     """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
-    where = wanted_by(db, wanted, seq, valid)
+    where = wanted_by(wanted, seq, valid)
     if after is not None:
         where.add("o.tim_id > ?", after.bytes)
     for name, value in wanted.attributes.items():
