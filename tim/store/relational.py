@@ -58,7 +58,6 @@ _BATCH = 500
 _LAST = INT64 - 1
 _BLOBS = 4_000_000
 """Bytes that are written together."""
-_BLOB = "INSERT INTO blob (hash, data) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _DATASET = "SELECT id, slug, title, kind, uid, frame, private, settings FROM dataset"
 
 
@@ -168,6 +167,10 @@ class RelationalStore(ABC, Generic[C]):
     @abstractmethod
     def _within(self, db: C, seconds: float) -> AbstractContextManager[None]:
         """Interrupt what the store does longer."""
+
+    @abstractmethod
+    def _insert_blobs(self, db: C, blobs: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        """Hashes with their bytes; those that are there already stay."""
 
     @abstractmethod
     def _raw(self, uid: UUID) -> Any:
@@ -459,7 +462,7 @@ class RelationalStore(ABC, Generic[C]):
                 self._write_blobs()
         else:
             with self._writing() as db:
-                db.execute(_BLOB, (digest.digest(), data))
+                self._insert_blobs(db, [(digest.digest(), data)])
         return digest.hexdigest()
 
     def get_blob(self, content: str) -> bytes | None:
@@ -481,8 +484,10 @@ class RelationalStore(ABC, Generic[C]):
         return found
 
     def _write_blobs(self) -> None:
+        if not self._blobs:
+            return
         with self._writing() as db:
-            db.executemany(_BLOB, self._blobs)
+            self._insert_blobs(db, self._blobs)
         self._blobs.clear()
         self._blob_bytes = 0
 

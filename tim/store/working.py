@@ -21,6 +21,14 @@ from tim.store import Applied, Changeset, DropSource, Operation, Put, PutSource,
 from tim.store.canonical import EVER, GENESIS, NEVER, Canonical, HistoryHash, canonical, dumps, instant, source_digest
 from tim.store.sql import Connection
 
+KEPT = "object, stage, scenario, class, name, attributes, west, south, bottom, east, north, top, digest, source"
+"""Columns of a version that its rest has as well."""
+PARTS = {
+    "code": "i, scheme, edition, value, valid_from, valid_to",
+    "relation": "i, kind, target, valid_from, valid_to, evidence",
+    "representation": "i, role, lod, format, content, properties",
+}
+"""Tables of what belongs to a version, with their columns after its row."""
 TOUCHED = 100_000
 """How many touched objects a changeset reports."""
 
@@ -333,25 +341,23 @@ class Work(ABC, Generic[C]):
         if len(self.touched) < TOUCHED:
             self.touched.append(Touched(tim_id, old, new))
 
-    def copy(self, span: Span, row: int, n: int, start: str, end: str) -> None:
-        """A version that says the same as ``span`` about a part of its time."""
-        self.db.execute(
-            "INSERT INTO version (id, object, n, seq_from, valid_from, valid_to, stage, scenario, class, name, attributes,"
-            " west, south, bottom, east, north, top, digest, source)"
-            " SELECT ?, object, ?, ?, ?, ?, stage, scenario, class, name, attributes, west, south, bottom, east, north, top, digest, source"
-            " FROM version WHERE id = ?",
-            (row, n, self.seq, start, end, span.row),
+    def copy(self) -> None:
+        """Versions that say the same as those they are the rest of, about a part of their time."""
+        if not self.copies:
+            return
+        many = self.db.executemany
+        many(
+            f"INSERT INTO version (id, n, seq_from, valid_from, valid_to, {KEPT}) SELECT ?, ?, ?, ?, ?, {KEPT} FROM version WHERE id = ?",
+            [(row, n, self.seq, start, end, span.row) for span, row, n, start, end in self.copies],
         )
-        for table, columns in (
-            ("code", "scheme, edition, value, valid_from, valid_to"),
-            ("relation", "kind, target, valid_from, valid_to, evidence"),
-            ("representation", "role, lod, format, content, properties"),
-        ):
-            self.db.execute(
-                f"INSERT INTO {table} SELECT ?, i, {columns} FROM {table} WHERE version = ?", (row, span.row)
+        for table, columns in PARTS.items():
+            many(
+                f"INSERT INTO {table} SELECT ?, {columns} FROM {table} WHERE version = ?",
+                [(row, span.row) for span, row, *_ in self.copies],
             )
-        if span.box:
-            self.index(row, span.box)
+        for span, row, *_ in self.copies:
+            if span.box:
+                self.index(row, span.box)
 
     def finish(self, time: str) -> Applied:
         """Log the changeset, unless it changed nothing."""

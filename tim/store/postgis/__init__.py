@@ -8,7 +8,7 @@ when it is needed next.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -113,6 +113,13 @@ class PostgisStore(RelationalStore[Session]):
             limit = f"{max(1, round(seconds * 1000))}ms"
             db.execute("SELECT set_config('statement_timeout', ?, true)", (limit,))
             yield
+
+    def _insert_blobs(self, db: Session, blobs: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        hashes, data = zip(*blobs, strict=True)
+        db.execute(
+            "INSERT INTO blob (hash, data) SELECT * FROM unnest(?::bytea[], ?::bytea[]) ON CONFLICT DO NOTHING",
+            (list(hashes), list(data)),
+        )
 
     def _raw(self, uid: UUID) -> UUID:
         return uid

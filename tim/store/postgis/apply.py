@@ -11,7 +11,7 @@ from tim.place import Box3
 from tim.store import Changeset
 from tim.store.postgis.schema import INDEXES
 from tim.store.postgis.session import Session
-from tim.store.working import Work
+from tim.store.working import KEPT, PARTS, Work
 
 _MANY = 10_000
 """Versions after which the planner's statistics are made again."""
@@ -57,13 +57,30 @@ class PostgisWork(Work[Session]):
             ended = [row for _, row in self.closed]
             db.execute("UPDATE version SET seq_to = ? WHERE id = ANY(?::bigint[])", (self.seq, ended))
         db.executemany("UPDATE version SET source = ? WHERE id = ?", self.noted)
-        for span, row, n, start, end in self.copies:
-            self.copy(span, row, n, start, end)
+        self.copy()
         db.copy("object", _OBJECT, self.objects)
         db.copy("version", _VERSION, self.versions)
         db.copy("code", _CODE, self.codes)
         db.copy("relation", _RELATION, self.relations)
         db.copy("representation", _REPRESENTATION, self.representations)
+
+    def copy(self) -> None:
+        """A statement for each table, too."""
+        if not self.copies:
+            return
+        spans, rows, numbers, starts, ends = (list(column) for column in zip(*self.copies, strict=True))
+        old = [span.row for span in spans]
+        self.db.execute(
+            f"INSERT INTO version (id, n, seq_from, valid_from, valid_to, {KEPT}) SELECT made.id, made.n, ?, made.since, made.until, {KEPT}"
+            " FROM unnest(?::bigint[], ?::int[], ?::text[], ?::text[], ?::bigint[]) made (id, n, since, until, old) JOIN version v ON v.id = made.old",
+            (self.seq, rows, numbers, starts, ends, old),
+        )
+        for table, columns in PARTS.items():
+            self.db.execute(
+                f"INSERT INTO {table} SELECT made.id, {columns} FROM unnest(?::bigint[], ?::bigint[]) made (id, old)"
+                f" JOIN {table} ON version = made.old",
+                (rows, old),
+            )
 
     def raw(self, tim_id: UUID) -> UUID:
         """As it is."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,9 @@ class SqliteStore(RelationalStore[sqlite3.Connection]):
             yield
         finally:
             db.set_progress_handler(None, 0)
+
+    def _insert_blobs(self, db: sqlite3.Connection, blobs: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        db.executemany("INSERT INTO blob (hash, data) VALUES (?, ?) ON CONFLICT DO NOTHING", blobs)
 
     def _raw(self, uid: UUID) -> bytes:
         return uid.bytes

@@ -56,8 +56,7 @@ class SqliteWork(Work[sqlite3.Connection]):
         many("INSERT INTO object (id, tim_id, dataset, layer, source_key) VALUES (?, ?, ?, ?, ?)", self.objects)
         many("UPDATE version SET seq_to = ? WHERE id = ?", self.closed)
         many("UPDATE version SET source = ? WHERE id = ?", self.noted)
-        for span, row, n, start, end in self.copies:
-            self.copy(span, row, n, start, end)
+        self.copy()
         many(
             "INSERT INTO version (id, object, n, seq_from, valid_from, valid_to, stage, scenario, class, name, attributes,"
             f" west, south, bottom, east, north, top, digest, source) VALUES ({','.join('?' * 19)})",
