@@ -6,8 +6,10 @@ operations instead of some thousands. What is asked here is SQL that all our sto
 
 from __future__ import annotations
 
+import gc
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -92,7 +94,9 @@ class Work(ABC, Generic[C]):
         """Do all of it. ``time`` is the moment to log."""
         operations = iter(self.changeset.operations)
         while batch := list(islice(operations, self.BATCH)):
-            self.batch(batch)
+            with _uncollected():
+                self.batch(batch)
+                self.clear()
         return self.finish(time)
 
     @abstractmethod
@@ -372,6 +376,18 @@ class Work(ABC, Generic[C]):
         )
         total = self.created + self.updated + self.retired
         return Applied(self.seq, digest, *counts[:3], self.unchanged, tuple(self.touched), len(self.touched) == total)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles, of which a batch makes none: going through what it makes takes a fifth of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _overlapping(state: State, scenario: str, start: str, end: str) -> list[Span]:
