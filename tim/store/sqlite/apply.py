@@ -10,9 +10,12 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+
 from tim.model import Dataset
 from tim.place import Box3
 from tim.store import Changeset
+from tim.store.sqlite.packing import F32, I64, pack, rounded_outward
 from tim.store.sqlite.schema import INDEXES
 from tim.store.working import Work
 
@@ -31,6 +34,7 @@ class SqliteWork(Work[sqlite3.Connection]):
         """As for all stores; index rows wait longer than a batch."""
         super().__init__(db, changeset, row, dataset)
         self.boxes: list[tuple[float, ...]] = []
+        self.packed: list[tuple[I64, F32]] = []
         self.filling = False
         """Whether this fills an empty store, and indexes wait until it has."""
         db.execute("PRAGMA defer_foreign_keys = 1")
@@ -80,11 +84,20 @@ class SqliteWork(Work[sqlite3.Connection]):
         """What waited."""
         self.write_boxes()
         if self.filling:
+            if self.packed:
+                ids, bounds = (np.concatenate(parts) for parts in zip(*self.packed, strict=True))
+                pack(self.db, "box_index", ids, bounds)
             for statement in INDEXES.strip().split(";\n"):
                 self.db.execute(statement)
 
     def write_boxes(self) -> None:
-        """Write the index rows that are waiting, neighbours together: a tree grown so answers in two thirds of the time."""
+        """Write the index rows that are waiting, neighbours together: a tree grown so answers in two thirds of the time. Where it is filled they wait on, in
+        32 bytes each."""
+        if self.filling and self.boxes:
+            rows = np.array(self.boxes)
+            self.packed.append((rows[:, 0].astype(np.int64), rounded_outward(rows[:, 1:])))
+            self.boxes.clear()
+            return
         self.db.executemany("INSERT INTO box_index VALUES (?, ?, ?, ?, ?, ?, ?)", tiled(self.boxes))
         self.boxes.clear()
 
