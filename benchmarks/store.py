@@ -138,13 +138,13 @@ def _measure(store: ObjectStore, count: int, queries: int, size: Callable[[], fl
         nonlocal rows
         rows += len(store.query(wanted, as_of, limit=1000).items)
 
-    for one in _questions(count, 300, seed=8):  # what is asked first finds nothing in memory
-        ask(_filter(one), now)
+    for wanted in map(_filter, _questions(count, 300, seed=8)):  # what is asked first finds nothing in memory
+        ask(wanted, now)
     rows = 0
     query, as_of = [], []
-    for one in current:
-        query += _times(lambda one: ask(one, now), [one])
-        as_of += _times(lambda one: ask(one, before), [one])
+    for wanted in current:
+        query += _times(lambda wanted: ask(wanted, now), [wanted])
+        as_of += _times(lambda wanted: ask(wanted, before), [wanted])
     found = rows / len(asked) / 2
     ids = [derived_id(dataset_uid(SLUG), "buildings", str(i)) for i in _picked(count, queries)]
     figures = {
