@@ -98,13 +98,16 @@ def query(
     from tim.workspace import Workspace as Folder
 
     folder = Folder.open(Path(workspace))
+    classes = folder.classes()
     wanted = Filter(
-        dataset, box=box_of(bbox), class_id=None if class_id is None else folder.classes().get(class_id).id, layer=layer,
+        dataset, box=box_of(bbox), class_id=None if class_id is None else classes.get(class_id).id, layer=layer,
         stage=stage_of(stage), code=_code(code), scenario=scenario, upon=upon, where=_condition(where, filter_file),
     )  # fmt: skip
     with folder.store() as store:
         page = store.query(wanted, AsOf(at, seq), cursor, limit, seconds)
-        found = features(page.items, store) if geojson else [object_document(item, (), {}) for item in page.items]
+        found = (
+            features(page.items, store) if geojson else [object_document(item, (), {}, classes) for item in page.items]
+        )
     if geojson:
         emit({"type": "FeatureCollection", "features": found, "numberReturned": len(found), "cursor": page.cursor})
     elif json:

@@ -42,7 +42,13 @@ def create_app(
     and links begin with it; ``/`` for the root. Where it is empty, links are relative.
     ``cors``: ``*`` or the origins that may read. ``edit``: whoever is on this machine may change things (:mod:`server.edit`). Raises WorkspaceError where the archive cannot be read.
     """
-    catalog = Catalog(Reader(workspace.archive_root), workspace.store, Keys(workspace.path), workspace.observations())
+    catalog = Catalog(
+        Reader(workspace.archive_root),
+        workspace.store,
+        Keys(workspace.path),
+        workspace.observations(),
+        workspace.classes(),
+    )
     editor = Editor(workspace, catalog.guard, open_here=edit)
     return App(
         catalog, make_api(catalog, title, language, base_maps, editor, load(workspace.path)), root_path, cors, static

@@ -17,6 +17,7 @@ from server.errors import report
 from server.foreign import Mounts
 from tiling.archive import Reader
 from tiling.foreign.mount import mount_id
+from tim.classes import Registry
 from tim.errors import TimError, UsageError
 from tim.model import Dataset
 from tim.observations import Observations
@@ -39,10 +40,11 @@ class Catalog:
     """Datasets by slug, the guard of the private ones, and the archive, kept fresh. Belongs to one event loop."""
 
     def __init__(
-        self, archive: Reader, store: Callable[[], ObjectStore], keys: Keys, observations: Observations, fresh: float = FRESH_SECONDS,
+        self, archive: Reader, store: Callable[[], ObjectStore], keys: Keys, observations: Observations, classes: Registry, fresh: float = FRESH_SECONDS,
     ) -> None:  # fmt: skip
         """``store`` opens the object store; that, and all use of it, happens in a thread of its own."""
         self.observations = observations
+        self.classes = classes
         self.archive = archive
         self.guard = Guard()
         self.datasets: dict[str, Dataset] = {}

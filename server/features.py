@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from server.crs import CRS84H, Crs
-from tim import classes
+from tim.classes import Registry
 from tim.errors import UsageError
 from tim.query.tree import ATTRIBUTE, PROPERTIES
 from tim.shape import footprint
@@ -17,7 +17,7 @@ from tim.store import ChangesetRecord, ObjectStore, ObjectVersion
 Json = dict[str, Any]
 
 
-def class_document(class_id: str) -> Json:
+def class_document(class_id: str, classes: Registry) -> Json:
     """Id and names; an id this registry does not have stands for itself."""
     try:
         known = classes.get(class_id)
@@ -26,17 +26,19 @@ def class_document(class_id: str) -> Json:
     return {"id": known.id, "en": known.en, "zh": known.zh}
 
 
-def object_document(found: ObjectVersion, sources: Sequence[SourceRef], related: Mapping[UUID, ObjectVersion]) -> Json:
+def object_document(
+    found: ObjectVersion, sources: Sequence[SourceRef], related: Mapping[UUID, ObjectVersion], classes: Registry
+) -> Json:
     """All there is to say about one object. ``sources``: of its dataset; ``related``: the targets of its relations that may be seen."""
     record = found.object
     return {
-        "id": str(found.tim_id), "dataset": found.dataset, "class": class_document(record.class_id), "name": record.name,
+        "id": str(found.tim_id), "dataset": found.dataset, "class": class_document(record.class_id, classes), "name": record.name,
         "layer": record.layer, "sourceKey": record.source_key, "stage": record.stage.value, "scenario": record.scenario,
         "validFrom": record.valid_from, "validTo": record.valid_to, "version": found.version, "changed": found.db_from,
         "attributes": dict(record.attributes),
         "codes": [{"scheme": c.scheme, "edition": c.edition, "value": c.value} for c in record.codes],
         "relations": [
-            {"kind": r.kind, "target": str(r.target), **_named(related.get(r.target)), "evidence": r.evidence} for r in record.relations
+            {"kind": r.kind, "target": str(r.target), **_named(related.get(r.target), classes), "evidence": r.evidence} for r in record.relations
         ],
         "sources": [
             {"key": s.key, "format": s.format, "title": s.key.rsplit("/", 1)[-1]} for s in sources
@@ -47,12 +49,12 @@ def object_document(found: ObjectVersion, sources: Sequence[SourceRef], related:
     }  # fmt: skip
 
 
-def version_document(found: ObjectVersion, made: ChangesetRecord | None) -> Json:
+def version_document(found: ObjectVersion, made: ChangesetRecord | None, classes: Registry) -> Json:
     """One version in an object's history, with the changeset that made it."""
     record = found.object
     return {
         "version": found.version, "scenario": record.scenario, "stage": record.stage.value, "validFrom": record.valid_from,
-        "validTo": record.valid_to, "recordedFrom": found.db_from, "recordedTo": found.db_to, "class": class_document(record.class_id),
+        "validTo": record.valid_to, "recordedFrom": found.db_from, "recordedTo": found.db_to, "class": class_document(record.class_id, classes),
         "name": record.name, "attributes": dict(record.attributes), "bbox": None if record.box is None else list(record.box),
         "source": found.source, "seq": found.seq, "changeset": None if made is None else changeset_document(made),
     }  # fmt: skip
@@ -66,12 +68,12 @@ def changeset_document(made: ChangesetRecord) -> Json:
     }  # fmt: skip
 
 
-def brief_document(found: ObjectVersion, text: str = "") -> Json:
+def brief_document(found: ObjectVersion, classes: Registry, text: str = "") -> Json:
     """A line of a search result; ``code`` is the one that was asked for."""
     record = found.object
     code = next((c.value for c in record.codes if c.value == text), None)
     return {
-        "id": str(found.tim_id), "dataset": found.dataset, "name": record.name, "class": class_document(record.class_id), "code": code,
+        "id": str(found.tim_id), "dataset": found.dataset, "name": record.name, "class": class_document(record.class_id, classes), "code": code,
         "bbox": None if record.box is None else list(record.box),
     }  # fmt: skip
 
@@ -106,7 +108,7 @@ def _feature(found: ObjectVersion, blob: bytes | None, crs: Crs) -> Json:
     return document
 
 
-def _named(found: ObjectVersion | None) -> Json:
+def _named(found: ObjectVersion | None, classes: Registry) -> Json:
     if found is None:
         return {"name": "", "class": None}
-    return {"name": found.object.name, "class": class_document(found.object.class_id)}
+    return {"name": found.object.name, "class": class_document(found.object.class_id, classes)}

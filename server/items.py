@@ -45,7 +45,6 @@ from server.parameters import (
     scenario_name,
 )
 from server.queryables import Attributes, asked_for, functions, queryables, said_by_classes, schema
-from tim import classes
 from tim.classes import Attribute
 from tim.errors import UsageError
 from tim.model import Dataset, Stage
@@ -85,7 +84,7 @@ def register(api: FastAPI, catalog: Catalog) -> None:
 
     def described(store: ObjectStore, record: Dataset) -> tuple[dict[str, set[str]], dict[str, Attribute]]:
         line = line_of(record, None)
-        return attributes.of(store, record.slug, line), said_by_classes(store, record.slug, line)
+        return attributes.of(store, record.slug, line), said_by_classes(store, record.slug, line, catalog.classes)
 
     @api.get(
         "/api/collections/{dataset}/items", summary="The objects of a dataset as GeoJSON features", tags=["OGC API Features"],
@@ -106,6 +105,8 @@ def register(api: FastAPI, catalog: Catalog) -> None:
         record = await _dataset(catalog, dataset, request)
         known = {parameter.alias for parameter in request.scope["route"].dependant.query_params} | ALWAYS
         further = {name: value for name, value in request.query_params.items() if name not in known}
+        if class_ is not None:
+            catalog.classes.get(class_)
         question = _question(
             record, bbox, bbox_crs, times, limit, cursor, class_, stage, layer, scenario,
             _condition(condition, language, filter_crs), crs, further,
@@ -222,8 +223,6 @@ def _question(
     stage: Stage | None, layer: str | None, scenario: str | None, where: Expression | None, crs: str | None,
     further: Mapping[str, str],
 ) -> Question:  # fmt: skip
-    if class_id is not None:
-        classes.get(class_id)
     moment, during = read_times(times)
     box = read_box(bbox, systems.find(bbox_crs, "bbox-crs"))
     named = [*further, *(asked_for(where) if where is not None else [])]

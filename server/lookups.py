@@ -13,6 +13,7 @@ from server.foreign import batch_tables
 from server.negotiate import secret_of
 from server.parameters import Limit
 from tiling.objects.looks import class_color
+from tim.classes import Registry
 from tim.place.readout import find_crs, read_off
 from tim.store import ObjectStore
 
@@ -34,7 +35,7 @@ def register(api: FastAPI, catalog: Catalog) -> None:
             seq, known = store.seq, counted.get(dataset)
             if known is None or known[0] != seq:
                 found = store.class_counts(dataset, scenario=str(record.settings.get("scenario", "")))
-                known = counted[dataset] = seq, {"classes": [_class(*item) for item in found.items()]}
+                known = counted[dataset] = seq, {"classes": [_class(*item, catalog.classes) for item in found.items()]}
             return known[1]
 
         return await catalog.ask(look)
@@ -73,5 +74,5 @@ def register(api: FastAPI, catalog: Catalog) -> None:
         return {"results": [{"code": known.code, "name": known.name} for known in found]}
 
 
-def _class(class_id: str, count: int) -> Json:
-    return {**class_document(class_id), "count": count, "colour": f"#{class_color(class_id):06x}"}
+def _class(class_id: str, count: int, classes: Registry) -> Json:
+    return {**class_document(class_id, classes), "count": count, "colour": f"#{class_color(class_id):06x}"}

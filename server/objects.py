@@ -18,6 +18,7 @@ from server.describe import answers
 from server.features import Json, brief_document, object_document, version_document
 from server.negotiate import secret_of
 from server.parameters import Limit, Moment, Scenario, Seq, read_moment, scenario_name
+from tim.classes import Registry
 from tim.errors import UsageError
 from tim.model import Code, Stage
 from tim.relations import traverse
@@ -63,7 +64,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
         def answer(store: ObjectStore) -> tuple[Json, int]:
             found = object_seen(store, tim_id, may, look)
             related = _visible(store, [r.target for r in found.object.relations[:MOST_IDS]], may, look)
-            return object_document(found, store.sources(found.dataset, seq), related), found.version
+            return object_document(found, store.sources(found.dataset, seq), related, catalog.classes), found.version
 
         document, version = await catalog.ask(answer)
         response.headers["etag"] = f'"v{version}"'
@@ -84,7 +85,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
             return {
                 "id": str(tim_id),
                 "dataset": versions[0].dataset,
-                "versions": [version_document(version, made.get(version.seq)) for version in versions],
+                "versions": [version_document(version, made.get(version.seq), catalog.classes) for version in versions],
             }
 
         return await catalog.ask(answer)
@@ -114,7 +115,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
                         "validTo": link.valid_to, "evidence": link.evidence,
                     } for link in met.links
                 ],
-                "objects": [{**brief_document(node.version), "hops": node.hops} for node in met.nodes.values()],
+                "objects": [{**brief_document(node.version, catalog.classes), "hops": node.hops} for node in met.nodes.values()],
                 "absent": sorted(str(i) for i in met.absent),
             }  # fmt: skip
 
@@ -133,7 +134,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
 
         def answer(store: ObjectStore) -> Json:
             found = object_seen(store, tim_id, may, look)
-            return {"claims": [_claim(c, _claimants(store, c, may, look)) for c in found.object.codes]}
+            return {"claims": [_claim(c, _claimants(store, c, may, look), catalog.classes) for c in found.object.codes]}
 
         return await catalog.ask(answer)
 
@@ -156,7 +157,10 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
                     if code.value == value and scheme in (None, code.scheme):
                         grouped.setdefault(Code(code.scheme, code.edition, value), []).append(version)
             return {
-                "claims": [_claim(code, grouped[code]) for code in sorted(grouped, key=lambda c: (c.scheme, c.edition))]
+                "claims": [
+                    _claim(code, grouped[code], catalog.classes)
+                    for code in sorted(grouped, key=lambda c: (c.scheme, c.edition))
+                ]
             }
 
         return await catalog.ask(answer)
@@ -173,7 +177,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
             )
             return {
                 "objects": [
-                    object_document(found[i], sources[found[i].dataset], related)
+                    object_document(found[i], sources[found[i].dataset], related, catalog.classes)
                     for i in dict.fromkeys(ids)
                     if i in found
                 ],
@@ -189,7 +193,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
         may = await ready(catalog, request)
         shown = [slug for slug in catalog.datasets if may(slug)]
         found = await catalog.ask(lambda store: store.search(q.strip(), shown, min(limit, 100)))
-        return {"results": [brief_document(item, q.strip()) for item in found]}
+        return {"results": [brief_document(item, catalog.classes, q.strip()) for item in found]}
 
 
 async def ready(catalog: Catalog, request: Request) -> May:
@@ -232,8 +236,8 @@ def _claimants(store: ObjectStore, code: Code, may: May, look: Look) -> list[Obj
     return [version for version in store.query(wanted, look.as_of, limit=MOST_CLAIMS).items if may(version.dataset)]
 
 
-def _claim(code: Code, objects: Sequence[ObjectVersion]) -> Json:
+def _claim(code: Code, objects: Sequence[ObjectVersion], classes: Registry) -> Json:
     return {
         "scheme": code.scheme, "edition": code.edition, "value": code.value, "validFrom": code.valid_from, "validTo": code.valid_to,
-        "duplicate": len(objects) > 1, "objects": [brief_document(found, code.value) for found in objects],
+        "duplicate": len(objects) > 1, "objects": [brief_document(found, classes, code.value) for found in objects],
     }  # fmt: skip

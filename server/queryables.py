@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tim import classes
-from tim.classes import Attribute
+from tim.classes import Attribute, Registry
 from tim.errors import UsageError
 from tim.model import Stage
 from tim.query.tree import ATTRIBUTE, FUNCTIONS, PROPERTIES, Expression, Property, attribute_name, walk
@@ -72,9 +71,9 @@ def asked_for(expression: Expression) -> list[str]:
     return list(dict.fromkeys(part.name for part in walk(expression) if isinstance(part, Property)))
 
 
-def said_by_classes(store: ObjectStore, dataset: str, scenario: str) -> dict[str, Attribute]:
+def said_by_classes(store: ObjectStore, dataset: str, scenario: str, classes: Registry) -> dict[str, Attribute]:
     """What the classes of a dataset's objects say of attributes, by name; of two classes that say something, the first by id."""
-    known = classes.all_classes()
+    known = classes.classes
     found: dict[str, Attribute] = {}
     for class_id in sorted(store.class_counts(dataset, scenario=scenario)):
         for name, attribute in known[class_id].attributes.items() if class_id in known else ():

@@ -18,7 +18,7 @@ import numpy as np
 from server.features import Json
 from server.parameters import read_moment
 from server.queryables import READ_ONLY
-from tim import classes
+from tim.classes import Registry
 from tim.errors import TimError, UsageError
 from tim.geometry import F64
 from tim.model import Blob, Code, ObjectRecord, Relation, Representation, Stage
@@ -37,7 +37,7 @@ _GEOMETRIES = "Point, Polygon, MultiPolygon"
 
 
 def read(
-    document: Json, known: ObjectVersion | None, shown: Json | None, line: str
+    document: Json, known: ObjectVersion | None, shown: Json | None, line: str, classes: Registry
 ) -> tuple[ObjectRecord, Blob | None]:
     """The record of a feature, and the blob of its geometry where it is a new one.
 
@@ -50,7 +50,7 @@ def read(
         raise refused("/properties", "an object")
     before = None if known is None else known.object
     record = ObjectRecord(
-        "" if before is None else before.source_key, _class(said.get("class"), before), _text(said, "name"),
+        "" if before is None else before.source_key, _class(said.get("class"), before, classes), _text(said, "name"),
         _text(said, "layer") if before is None else before.layer, _attributes(said), stage=_stage(said.get("stage")), scenario=line,
         valid_from=_moment(said, "validFrom"), valid_to=_moment(said, "validTo"), codes=_codes(said.get("codes"), before),
         relations=_relations(document, before), tim_id=None if known is None else known.tim_id,
@@ -85,7 +85,7 @@ def refused(where: str, reason: str | TimError) -> UsageError:
     return UsageError("server.feature", member=where[:100], reason=reason)
 
 
-def _class(value: Any, before: ObjectRecord | None) -> str:
+def _class(value: Any, before: ObjectRecord | None, classes: Registry) -> str:
     if not isinstance(value, str):
         raise refused("/properties/class", "the id of a class")
     return value if before is not None and value == before.class_id else classes.get(value).id

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Query, Request
 from server.catalog import Catalog
 from server.features import Json, class_document
 from server.negotiate import secret_of
+from tim.classes import Registry
 from tim.errors import UsageError
 from tim.rules import Rule, Table, rules_at, rules_for, shipped
 from tim.rules.table import Named
@@ -49,7 +50,7 @@ def register(api: FastAPI, catalog: Catalog, table: Table | None = None) -> None
         await catalog.ensure(live=True)
         seen = shown(request)
         found = await catalog.ask(lambda store: rules_at(store, lon, lat, day, kind or (), h, seen, seq, known))
-        return {"rules": [_document(rule, known) for rule in found]}
+        return {"rules": [_document(rule, known, catalog.classes) for rule in found]}
 
     @api.get("/api/objects/{tim_id}/rules", summary="The rules whose areas share ground with an object", tags=["Rules"])
     async def of(tim_id: UUID, request: Request, day: Day = None, kind: Kinds = None) -> Json:
@@ -62,7 +63,7 @@ def register(api: FastAPI, catalog: Catalog, table: Table | None = None) -> None
                 raise UsageError("server.no-object", id=str(tim_id))
             return rules_for(store, tim_id, day, kind or (), seen, known, version.object.scenario)
 
-        return {"rules": [_document(rule, known) for rule in await catalog.ask(look)]}
+        return {"rules": [_document(rule, known, catalog.classes) for rule in await catalog.ask(look)]}
 
 
 def _planned(store: ObjectStore, tim_id: UUID) -> ObjectVersion | None:
@@ -70,12 +71,12 @@ def _planned(store: ObjectStore, tim_id: UUID) -> ObjectVersion | None:
     return next((v for v in reversed(store.history(tim_id)) if v.db_to is None and v.object.scenario), None)
 
 
-def _document(rule: Rule, table: Table) -> Json:
+def _document(rule: Rule, table: Table, classes: Registry) -> Json:
     parameters = [_parameter(table.parameters[name], value) for name, value in rule.parameters.items()]
     return {
         **rule.record(),
         "kind": _names(table.kinds[rule.kind]),
-        "class": class_document(rule.class_id),
+        "class": class_document(rule.class_id, classes),
         "parameters": parameters,
     }
 

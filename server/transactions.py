@@ -23,6 +23,7 @@ from server.links import GEOJSON, link, up
 from server.negotiate import every_tag, secret_of
 from server.parameters import Reason, Scenario, read_moment, read_uuid
 from server.receive import merged, read, refused
+from tim.classes import Registry
 from tim.errors import Conflict, UsageError
 from tim.model import Blob, Dataset, ObjectRecord, Stage, new_id
 from tim.store import Applied, Changeset, ObjectStore, ObjectVersion, Operation, Put, Retire
@@ -48,6 +49,7 @@ class Desk:
     line: str
     author: str
     reason: str
+    classes: Registry
 
     def put(self, record: ObjectRecord, seen: int, blob: Blob | None) -> bool:
         """Whether that was anything new. Raises Conflict where ``seen`` is not the version there is."""
@@ -88,7 +90,7 @@ def register(api: FastAPI, catalog: Catalog, editor: Editor, follower: Follower)
 
         def do() -> Json | None:
             with editor.workspace.store() as store:
-                found = work(Desk(store, record, line, author, reason))
+                found = work(Desk(store, record, line, author, reason, catalog.classes))
                 return None if found is None else features([found], store)[0]
 
         made = await editor.do(do)
@@ -189,7 +191,7 @@ def _making(document: Json, feature: str | None) -> Work:
     """Make an object, under an id of its own or the one that is asked for."""
 
     def work(desk: Desk) -> ObjectVersion:
-        record, blob = read(document, None, None, desk.line)
+        record, blob = read(document, None, None, desk.line, desk.classes)
         tim_id = new_id() if feature is None else read_uuid(feature)
         if feature is not None and desk.store.history(tim_id):
             raise UsageError("server.exists", id=str(tim_id))
@@ -209,7 +211,7 @@ def _replacing(request: Request, feature: str, change: Callable[[Json], Json]) -
         def once(found: ObjectVersion) -> ObjectVersion:
             shown = features([found], desk.store)[0]
             document = change({name: shown[name] for name in ("type", "geometry", "properties")})
-            record, blob = read(document, found, shown, desk.line)
+            record, blob = read(document, found, shown, desk.line, desk.classes)
             own = found.object.scenario == desk.line
             return desk.newest(found.tim_id) if desk.put(record, found.version if own else 0, blob) else found
 

@@ -360,3 +360,25 @@ def test_objects_with_several_ages_are_changed_one_by_one(client: Client, site: 
         v["name"] for v in client.get(f"/api/objects/{path[-36:]}/history").json["versions"] if v["recordedTo"] is None
     ]
     assert sorted(names) == ["Grand", "inn"]
+
+
+def test_classes_of_the_workspace_hold(tmp_path):
+    """A class that a file in the workspace adds is taken, named, and told as what may be asked; one that it does not know is refused."""
+    workspace = Workspace.create(tmp_path / "ws")
+    (workspace.path / "classes").mkdir()
+    text = '"building.pagoda" = { en = "Pagoda", zh = "塔", attributes = { tiers = { type = "integer", en = "Tiers", zh = "层数" } } }\n'
+    (workspace.path / "classes" / "own.toml").write_text(text, encoding="utf-8")
+    fill(workspace, "houses", 1)
+    client = Client(create_app(workspace, edit=True))
+    client.app.catalog.fresh = 0.0
+    pagoda = {**HOUSE, "properties": {"class": "building.pagoda", "name": "六和塔", "tiers": 13}}
+    path, _, _ = made(client, pagoda)
+    assert send(client, "POST", ITEMS, {**HOUSE, "properties": {"class": "building.temple"}}).status == 400
+    names = {c["id"]: c["zh"] for c in client.get("/api/collections/houses/classes").json["classes"]}
+    assert names["building.pagoda"] == "塔"
+    assert client.get(f"/api/objects/{path.rpartition('/')[2]}").json["class"]["en"] == "Pagoda"
+    tiers = client.get("/api/collections/houses/queryables").json["properties"]["tiers"]
+    assert (tiers["title"], tiers["type"]) == ("Tiers", "integer") or "层数" in str(tiers)
+    found = client.get(f"{ITEMS}?class=building.pagoda").json["features"]
+    assert [f["properties"]["name"] for f in found] == ["六和塔"]
+    client.close()
