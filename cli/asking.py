@@ -126,7 +126,7 @@ def rules(
         str,
         typer.Argument(help=tr("longitude,latitude in degrees, or the id of an object.", "经度,纬度(度),或对象标识。")),
     ],
-    on: Annotated[
+    at: Annotated[
         str | None, typer.Option(help=tr("A date or moment (UTC); today if left out.", "日期或时刻(UTC),缺省为今天。"))
     ] = None,
     kinds: Annotated[
@@ -167,9 +167,9 @@ def rules(
     known = load(folder.path)
     with folder.store() as store:
         if tim_id is None:
-            found = rules_at(store, *place, on, kinds or (), height, datasets or None, seq, known, scenario)
+            found = rules_at(store, *place, at, kinds or (), height, datasets or None, seq, known, scenario)
         else:
-            found = rules_for(store, tim_id, on, kinds or (), datasets or None, known, scenario)
+            found = rules_for(store, tim_id, at, kinds or (), datasets or None, known, scenario)
     if json:
         emit({"rules": [rule.record() for rule in found]})
         return

@@ -329,20 +329,20 @@ def test_rules_at_a_place_and_for_an_object(town: Town):
         zone("A", [[square(120.0, 29.995)]], limit, valid=("2009-11-11", "2019-01-01")),
     )
     asked = ("rules", "120.003,30.0", "--kind", "height-limit")
-    (rule,) = town(*asked, "--on", "2015-01-01", "--json").json["rules"]
+    (rule,) = town(*asked, "--at", "2015-01-01", "--json").json["rules"]
     assert (rule["kind"], rule["parameters"]["max_height_m"], rule["basis"]["notice"]) == (
         "height-limit",
         31.0,
         "告示第590号",
     )
-    assert town(*asked, "--on", "2020-01-01", "--json").json["rules"] == []
-    shown = town(*asked, "--on", "2015-01-01").out
+    assert town(*asked, "--at", "2020-01-01", "--json").json["rules"] == []
+    shown = town(*asked, "--at", "2015-01-01").out
     assert all(text in shown for text in ("Height limit", "31.0 m", "告示第590号", "2009-11-11 – 2019-01-01"))
-    assert [r["id"] for r in town("rules", str(town.id("a")), "--on", "2015-01-01", "--json").json["rules"]] == [
+    assert [r["id"] for r in town("rules", str(town.id("a")), "--at", "2015-01-01", "--json").json["rules"]] == [
         rule["id"]
     ]
-    assert town(*asked, "--on", "2015-01-01", "--dataset", "town", "--json").json["rules"] == []
-    assert town(*asked, "--on", "2015-01-01", "--seq", "3", "--json").json["rules"] == []
+    assert town(*asked, "--at", "2015-01-01", "--dataset", "town", "--json").json["rules"] == []
+    assert town(*asked, "--at", "2015-01-01", "--seq", "3", "--json").json["rules"] == []
 
 
 def test_the_command_itself(town: Town):
