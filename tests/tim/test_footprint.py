@@ -47,7 +47,7 @@ def test_content_is_the_footprint_or_the_finest_body():
 @pytest.mark.parametrize(
     ("box", "kind", "area"),
     [((0, 0, 0, 2, 1, 5), "Polygon", 2), ((179, 0, 0, -178, 1, 5), "MultiPolygon", 3), ((-170, 0, 0, 170, 1, 5), "Polygon", 340),
-     ((-180, 0, 0, 180, 1, 5), "Polygon", 360), ((1, 1, 0, 1, 1, 5), "Polygon", 0), ((1, 1, 0, 1, 2, 5), "Polygon", 0)],
+     ((-180, 0, 0, 180, 1, 5), "Polygon", 360), ((1, 1, 0, 1, 1, 5), "Point", 0), ((1, 1, 0, 1, 2, 5), "Polygon", 0)],
 )  # fmt: skip
 def test_boxes(box: tuple[float, ...], kind: str, area: float):
     record = ObjectRecord("a", "x", box=box)  # type: ignore[arg-type]
