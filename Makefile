@@ -51,9 +51,10 @@ server/static/index.html: viewer/node_modules/installed $(VIEWER_SOURCES)
 
 # What the tests use beyond Python and Node: Chromium (viewer), OpenSceneGraph's osgconv (oracle for OSGB), a Chinese font, nginx and wrk (http), PostgreSQL with
 # PostGIS (the package is named for its version, and so is what it depends on).
-SYSTEM_PACKAGES := chromium:chromium osgconv:openscenegraph nginx:nginx-light wrk:wrk pg_ctlcluster:postgresql-postgis
+SYSTEM_PACKAGES := chromium:chromium osgconv:openscenegraph nginx:nginx-light wrk:wrk
 system:
 	@missing=""; for pair in $(SYSTEM_PACKAGES); do command -v $${pair%%:*} >/dev/null || PATH=$$PATH:/usr/sbin command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	ls /usr/share/postgresql/*/extension/postgis.control >/dev/null 2>&1 || missing="$$missing postgresql-postgis"; \
 	fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fonts-wqy-zenhei"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
