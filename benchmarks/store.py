@@ -35,6 +35,8 @@ USES = ("居住", "商业", "办公", "工业")
 SECOND = "2023-01-01"
 """From when on one object in ten is different."""
 WHEN = "2024-06-01"
+_MEMORY = "1GB"
+"""What PostgreSQL keeps pages in: its manual asks for a quarter of the machine's memory, its default is for the smallest."""
 SIDE_M = 450.0
 """Sides of the boxes that are asked for: some 225 objects, of which the other conditions leave some five."""
 _SIZE = "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'tim' AND relkind = 'r'"
@@ -332,7 +334,7 @@ def _place_for(name: str) -> Iterator[str]:
             return
         from tests.postgres import running
 
-        with running() as server:
+        with running(_MEMORY) as server:
             yield server.url
 
 

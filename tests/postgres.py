@@ -20,8 +20,8 @@ DATABASE = "tim"
 class Server:
     """One that runs. It may be stopped and started again."""
 
-    def __init__(self, folder: Path, programs: Path) -> None:
-        self.folder, self.programs = folder, programs
+    def __init__(self, folder: Path, programs: Path, memory: str) -> None:
+        self.folder, self.programs, self.memory = folder, programs, memory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -32,9 +32,7 @@ class Server:
         return f"postgresql://tim@127.0.0.1:{self.port}/{DATABASE}"
 
     def start(self) -> None:
-        settings = (
-            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder} -c fsync=off"
-        )
+        settings = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder} -c fsync=off -c shared_buffers={self.memory}"
         self.run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", settings, "start")
 
     def stop(self, how: str = "fast") -> None:
@@ -74,8 +72,8 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A new server, stopped and gone afterwards."""
+def running(memory: str = "128MB") -> Iterator[Server]:
+    """A new server, stopped and gone afterwards. ``memory``: what it keeps pages in."""
     where = programs()
     assert where is not None
     folder = Path(tempfile.mkdtemp(prefix="tim-postgres-"))
@@ -83,7 +81,7 @@ def running() -> Iterator[Server]:
         if os.geteuid() == 0:
             owner = pwd.getpwnam("postgres")
             os.chown(folder, owner.pw_uid, owner.pw_gid)
-        server = Server(folder, where)
+        server = Server(folder, where, memory)
         server.run("initdb", "-A", "trust", "-U", "tim", "-E", "UTF8", "--locale=C", "-N")
         server.start()
         try:
