@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 
@@ -30,6 +31,11 @@ class Server:
     def url(self) -> str:
         """Of the database that has PostGIS."""
         return f"postgresql://tim@127.0.0.1:{self.port}/{DATABASE}"
+
+    @property
+    def local_url(self) -> str:
+        """The same over its Unix socket."""
+        return f"postgresql://tim@/{DATABASE}?host={quote(str(self.folder), safe='')}&port={self.port}"
 
     def start(self) -> None:
         settings = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder} -c fsync=off -c shared_buffers={self.memory}"

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from tim.errors import StoreError, TimError, WorkspaceError
+
+C = TypeVar("C", bound=sqlite3.Connection)
 
 _KEPT_WAL = 64 * 1024 * 1024
 _FAULTS: dict[int, tuple[type[TimError], str]] = {
@@ -61,7 +64,7 @@ class Kind:
 
     def ensure(self, path: Path) -> None:
         """Make the tables where there is no file yet, or an empty one; whoever comes first, in one step that a kill cannot tear."""
-        db = _connect(path, "rwc", 30.0)
+        db = _connect(path, "rwc", 30.0, sqlite3.Connection)
         try:
             db.execute("BEGIN IMMEDIATE")
             if db.execute("PRAGMA schema_version").fetchone()[0] == 0:
@@ -75,30 +78,35 @@ class Kind:
         finally:
             db.close()
 
-    def reader(self, path: Path, wait: float) -> sqlite3.Connection:
-        """A connection for looking. Raises StoreError where the file is of another kind or a newer version."""
+    def reader(self, path: Path, wait: float, factory: type[C]) -> C:
+        """A connection for looking. Raises StoreError where the file is of another kind or a newer version, WorkspaceError where it is of an older
+        one and cannot be brought up."""
         try:
-            db = self._checked(_connect(path, "rw" if _writable(path) else "ro", wait), path)
+            db = self._checked(_connect(path, "rw" if _writable(path) else "ro", wait, factory), path)
         except sqlite3.OperationalError:
             if _writable(path) or _wal(path).exists():
                 raise
-            db = self._checked(_connect(path, "ro&immutable=1", wait), path)
-        if db.execute("PRAGMA user_version").fetchone()[0] < self.version and _writable(path):
+            db = self._checked(_connect(path, "ro&immutable=1", wait, factory), path)
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version < self.version:
+            if not _writable(path):
+                db.close()
+                raise WorkspaceError("store.older", path=str(path), version=version, known=self.version)
             self._upgrade(path, wait)
         return db
 
-    def writer(self, path: Path, wait: float) -> sqlite3.Connection:
+    def writer(self, path: Path, wait: float, factory: type[C]) -> C:
         """A connection for changing; what it commits survives a power cut (synchronous = FULL)."""
         if path.exists() and not _writable(path):
             raise WorkspaceError("store.read-only", path=str(path))
-        db = self._checked(_connect(path, "rw", wait), path)
+        db = self._checked(_connect(path, "rw", wait, factory), path)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute(f"PRAGMA journal_size_limit = {_KEPT_WAL}")
         return db
 
     def _upgrade(self, path: Path, wait: float) -> None:
-        db = self.writer(path, wait)
+        db = self.writer(path, wait, sqlite3.Connection)
         try:
             db.execute("BEGIN IMMEDIATE")
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -110,7 +118,7 @@ class Kind:
         finally:
             db.close()
 
-    def _checked(self, db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    def _checked(self, db: C, path: Path) -> C:
         try:
             application, version = (
                 db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
@@ -125,19 +133,17 @@ class Kind:
         return db
 
 
-class Connections:
+class Connections(Generic[C]):
     """The connections of one process to one file, opened when needed; safe to share between threads."""
 
-    def __init__(
-        self, path: Path, reader: Callable[[], sqlite3.Connection], writer: Callable[[], sqlite3.Connection]
-    ) -> None:
+    def __init__(self, path: Path, reader: Callable[[], C], writer: Callable[[], C]) -> None:
         """``reader`` and ``writer`` open a connection each."""
         self.path = path
         self._reader, self._open_writer = reader, writer
-        self.idle: list[sqlite3.Connection] = []
+        self.idle: list[C] = []
         """Connections for looking that nobody uses just now."""
         self._idle_lock = threading.Lock()
-        self.writer: sqlite3.Connection | None = None
+        self.writer: C | None = None
         """The one for changing, once there was a change."""
         self._write_lock = threading.RLock()
         self._closed = False
@@ -154,7 +160,7 @@ class Connections:
                 self.writer = None
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[C]:
         """A connection of one's own for a moment: as many are open as there were readers at once."""
         with translated(self.path):
             with self._idle_lock:
@@ -172,7 +178,7 @@ class Connections:
                         self.idle.append(db)
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[C]:
         """A transaction of the one writer; inside another of the same thread, a part of it."""
         with self._write_lock, translated(self.path):
             if self._closed:
@@ -193,9 +199,9 @@ class Connections:
                 raise
 
 
-def _connect(path: Path, mode: str, wait: float) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, wait: float, factory: type[C]) -> C:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False, factory=factory)
 
 
 def _writable(path: Path) -> bool:

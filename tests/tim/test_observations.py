@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from fractions import Fraction
 from pathlib import Path
 from threading import Thread
 from uuid import UUID
@@ -221,7 +222,7 @@ class Journal(RuleBasedStateMachine):
                 continue
             told = (found.minimum[i], found.maximum[i], found.first[i], found.last[i])
             assert told == (min(inside), max(inside), inside[0], inside[-1])
-            mean, size = math.fsum(v / len(inside) for v in inside), max(map(abs, inside))
+            mean, size = float(sum(map(Fraction, inside)) / len(inside)), max(map(abs, inside))
             assert found.mean[i] == pytest.approx(mean, rel=1e-9, abs=1e-12 * size)
 
     @invariant()

@@ -70,7 +70,7 @@ class Observations:
         """
         self.path = Path(path)
         self._sync, self._wait = sync, wait
-        self._file = Connections(self.path, lambda: rows.FILE.reader(self.path, wait), self._writer)
+        self._file = Connections(self.path, lambda: rows.FILE.reader(self.path, wait, sqlite3.Connection), self._writer)
         self._waiting: list[_Batch] = []
         self._waiting_lock, self._turn = threading.Lock(), threading.Lock()
 
@@ -231,7 +231,7 @@ class Observations:
                 batch.done = True
 
     def _writer(self) -> sqlite3.Connection:
-        db = rows.FILE.writer(self.path, self._wait)
+        db = rows.FILE.writer(self.path, self._wait, sqlite3.Connection)
         if not self._sync:
             db.execute("PRAGMA synchronous = NORMAL")
         return db

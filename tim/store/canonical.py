@@ -12,11 +12,12 @@ import math
 import re
 import struct
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from tim.errors import StoreError, UsageError
-from tim.model import Code, ObjectRecord, Relation, Representation, derived_id, new_id
+from tim.model import Code, ObjectRecord, Relation, derived_id, new_id
 from tim.place import Box3
 from tim.sources import SourceRef
 
@@ -31,7 +32,8 @@ _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z)?
 _CLASS = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9]+(?:-[a-z0-9]+)*)*")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL as JSON writes it; neither SQLite's JSON nor PostgreSQL's text can hold one."""
-_NOTHING = "[[],[],[]]"
+NOTHING = "[[],[],[]]"
+"""What nothing is linked to: neither codes nor relations nor representations."""
 _BOX = struct.Struct("<6d")
 _SIZE = struct.Struct("<I")
 _PUT = struct.Struct("<I3sI16sI32s")
@@ -69,7 +71,8 @@ class Canonical(NamedTuple):
     valid_to: str
     codes: tuple[Code, ...]
     relations: tuple[Relation, ...]
-    representations: tuple[Representation, ...]
+    linked: str
+    """JSON of the codes, the relations and the representations, each with its fields in their order."""
     digest: bytes
     """blake2b-256 of all of it but the identity and the validity."""
 
@@ -96,7 +99,7 @@ def canonical(record: ObjectRecord, dataset: UUID) -> Canonical:
     box = None if record.box is None else _box(record.box, where)
     valid_from, valid_to = validity(record.valid_from, record.valid_to, where)
     attributes = dumps(record.attributes, where)
-    linked = _NOTHING
+    linked = NOTHING
     if codes or relations or record.representations:
         linked = dumps(
             [
@@ -121,7 +124,7 @@ def canonical(record: ObjectRecord, dataset: UUID) -> Canonical:
     tim_id = record.tim_id or (derived_id(dataset, record.layer, record.source_key) if record.source_key else new_id())
     return Canonical(
         tim_id, record.layer, record.source_key, record.class_id, record.name, attributes, box, record.stage.value,
-        record.scenario, valid_from, valid_to, codes, relations, record.representations, digest.digest(),
+        record.scenario, valid_from, valid_to, codes, relations, linked, digest.digest(),
     )  # fmt: skip
 
 
@@ -132,9 +135,17 @@ def instant(text: str | None, open_end: str, where: str = "") -> str:
     """
     if text is None:
         return open_end
+    key = _instant(text)
+    if key is None:
+        raise StoreError("store.time", object=where, value=text)
+    return key
+
+
+@lru_cache(1000)
+def _instant(text: str) -> str | None:
     match = _INSTANT.fullmatch(text)
     if match is None or not _in_calendar(match[1], match[2]):
-        raise StoreError("store.time", object=where, value=text)
+        return None
     date, clock, fraction = match.groups()
     fraction = (fraction or "").rstrip("0")
     if fraction:

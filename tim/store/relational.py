@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import inf
-from time import monotonic
+from time import monotonic, time_ns
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 from uuid import UUID
@@ -63,7 +64,13 @@ _DATASET = "SELECT id, slug, title, kind, uid, frame, private, settings FROM dat
 
 def now() -> str:
     """This moment, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, millisecond = divmod(time_ns() // 1_000_000, 1000)
+    return f"{_second(second)}.{millisecond:03}Z"
+
+
+@lru_cache(2)
+def _second(since_1970: int) -> str:
+    return datetime.fromtimestamp(since_1970, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class _Asking(Protocol[C_contra]):

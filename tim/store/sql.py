@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -17,9 +17,13 @@ import numpy as np
 from tim.errors import UsageError
 from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.store import Appearance, Change, Changes, Filter, ObjectVersion, Origins, Outline, Page
-from tim.store.canonical import interval, moment
+from tim.store.canonical import NOTHING, interval, moment
 
 INT64 = 1 << 63
+_BLOCK = 500
+"""Names that are asked for at once."""
+_REMEMBERED = 100_000
+_NO_LINKS: tuple[tuple[()], tuple[()], tuple[()]] = ((), (), ())
 
 
 class Rows(Protocol):
@@ -167,29 +171,64 @@ def no_dataset(db: Connection, slug: str) -> UsageError:
 
 # Rows to records
 
+COLUMNS = """
+  v.n, o.dataset, o.layer, o.source_key, v.class, v.name, v.attributes, v.west, v.south, v.bottom, v.east, v.north, v.top,
+  v.stage, v.scenario, v.valid_from, v.valid_to, v.linked, v.seq_from, v.seq_to, v.source
+"""
+"""What :func:`version` reads, after the 16 bytes of ``tim_id``."""
 
-def version(row: Sequence[Any]) -> ObjectVersion:
-    """A row of a store's COLUMNS."""
-    (raw_id, n, slug, layer, key, path, name, attributes, west, south, bottom, east, north, top, stage, scenario, start, end,
-     codes, relations, representations, seq, made, ended, source) = row[:25]  # fmt: skip
+
+class _Known(dict[int, str]):
+    """Names by number, asked for when they are needed: a block at once."""
+
+    def __init__(self, db: Connection, sql: str) -> None:
+        super().__init__()
+        self._db, self._sql = db, sql
+
+    def __missing__(self, number: int) -> str:
+        if len(self) > _REMEMBERED:
+            self.clear()
+        self.update(dict(self._db.execute(self._sql, (number, number + _BLOCK))))
+        return self.get(number, "")
+
+
+class Names:
+    """What rows call by number: classes, datasets, sources, and changesets whose time is wanted. Joining four tables to each row takes longer than reading
+    it. None of it changes once it is committed, so a connection that only looks may remember it."""
+
+    def __init__(self, db: Connection) -> None:
+        """``db``: whoever remembers."""
+        self.classes = _Known(db, "SELECT id, path FROM class WHERE id >= ? AND id < ?")
+        self.datasets = _Known(db, "SELECT id, slug FROM dataset WHERE id >= ? AND id < ?")
+        self.sources = _Known(db, "SELECT id, key FROM source WHERE id >= ? AND id < ?")
+        self.times = _Known(db, "SELECT seq, time FROM changeset WHERE seq >= ? AND seq < ?")
+
+
+def version(row: Sequence[Any], names: Names) -> ObjectVersion:
+    """A row of ``tim_id`` and :data:`COLUMNS`."""
+    (raw_id, n, dataset, layer, key, class_, name, attributes, west, south, bottom, east, north, top, stage, scenario, start, end,
+     linked, seq, seq_to, source) = row[:22]  # fmt: skip
     tim_id = UUID(bytes=raw_id)
+    codes, relations, representations = _NO_LINKS if linked == NOTHING else json.loads(linked)
     record = ObjectRecord(
-        source_key=key, class_id=path, name=name, layer=layer, attributes=json.loads(attributes),
+        source_key=key, class_id=names.classes[class_], name=name, layer=layer, attributes=json.loads(attributes),
         box=None if west is None else (west, south, bottom, east, north, top),
         stage=Stage(stage), scenario=scenario, valid_from=moment(start), valid_to=moment(end),
-        codes=() if codes == "[]" else tuple(Code(*c) for c in json.loads(codes)),
-        relations=() if relations == "[]" else tuple(
-            Relation(kind, UUID(target), since, until, evidence) for kind, target, since, until, evidence in json.loads(relations)
-        ),
-        representations=() if representations == "[]" else tuple(Representation(*r) for r in json.loads(representations)),
+        codes=tuple(Code(*c) for c in codes),
+        relations=tuple(Relation(kind, UUID(target), since, until, evidence) for kind, target, since, until, evidence in relations),
+        representations=tuple(Representation(*r) for r in representations),
         tim_id=tim_id,
     )  # fmt: skip
-    return ObjectVersion(tim_id, n, slug, record, seq, made, ended, source or "")
+    return ObjectVersion(
+        tim_id, n, names.datasets[dataset], record, seq, names.times[seq],
+        None if seq_to is None else names.times[seq_to],
+        "" if source is None else names.sources[source],
+    )  # fmt: skip
 
 
-def page_of(rows: Sequence[Sequence[Any]], seq: int | None, valid: str, limit: int) -> Page:
+def page_of(rows: Sequence[Sequence[Any]], names: Names, seq: int | None, valid: str, limit: int) -> Page:
     """A page of rows that end with the newest sequence number, one more than ``limit`` where others follow."""
-    items = [version(row) for row in rows[:limit]]
+    items = [version(row, names) for row in rows[:limit]]
     if len(rows) <= limit:
         return Page(items, None)
     return Page(items, cursor(rows[0][-1] if seq is None else seq, valid, items[-1].tim_id))
@@ -223,24 +262,20 @@ def origins_of(db: Connection, dataset: int, batches: Iterator[Sequence[Sequence
         )
 
 
-def add_appearances(rows: Rows, found: dict[int, Appearance]) -> None:
-    """Rows of version, ``tim_id``, class, name, attributes, and a representation each."""
-    for row, tim_id, path, name, attributes, role, lod, form, content, properties in rows:
-        stated: Mapping[str, Any] = {} if properties == "{}" else json.loads(properties or "{}")
-        shown = () if role is None else (Representation(role, lod, form, content, stated),)
-        known = found.get(row)
-        found[row] = Appearance(
-            tim_id, path, name, attributes, shown if known is None else (*known.representations, *shown)
-        )
+def add_appearances(rows: Rows, names: Names, found: dict[int, Appearance]) -> None:
+    """Rows of version, ``tim_id``, class, name, attributes and what is linked."""
+    for row, tim_id, class_, name, attributes, linked in rows:
+        shown = () if linked == NOTHING else tuple(Representation(*r) for r in json.loads(linked)[2])
+        found[row] = Appearance(tim_id, names.classes[class_], name, attributes, shown)
 
 
-def changes_of(page: Sequence[tuple[int, int]], rows: Iterator[Sequence[Any]], more: bool) -> Changes:
+def changes_of(page: Sequence[tuple[int, int]], rows: Iterator[Sequence[Any]], names: Names, more: bool) -> Changes:
     """What became of objects. page: sequence and row of each; rows: an object's row, whether the version was there at the beginning, at the end,
-    and COLUMNS, by validity."""
+    and what :func:`version` reads, by validity."""
     last = {row: seq for seq, row in page}
     lines: dict[int, dict[str, tuple[list[ObjectVersion], list[ObjectVersion]]]] = {row: {} for row in last}
     for row, at_start, at_end, *columns in rows:
-        found = version(columns)
+        found = version(columns, names)
         before, then = lines[row].setdefault(found.object.scenario, ([], []))
         if at_start:
             before.append(found)

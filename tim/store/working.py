@@ -25,14 +25,13 @@ from tim.store.sql import Connection
 
 _YOUNG = 200_000
 """Objects of Python that are made between two looks at them."""
-KEPT = "object, stage, scenario, class, name, attributes, west, south, bottom, east, north, top, digest, source"
+KEPT = "object, stage, scenario, class, name, attributes, west, south, bottom, east, north, top, digest, source, linked"
 """Columns of a version that its rest has as well."""
 PARTS = {
     "code": "i, scheme, edition, value, valid_from, valid_to",
     "relation": "i, kind, target, valid_from, valid_to, evidence",
-    "representation": "i, role, lod, format, content, properties",
 }
-"""Tables of what belongs to a version, with their columns after its row."""
+"""Tables that find a version by what is linked to it, with their columns after its row."""
 TOUCHED = 100_000
 """How many touched objects a changeset reports."""
 
@@ -129,7 +128,6 @@ class Work(ABC, Generic[C]):
         self.versions: list[tuple[Any, ...]] = []
         self.codes: list[tuple[Any, ...]] = []
         self.relations: list[tuple[Any, ...]] = []
-        self.representations: list[tuple[Any, ...]] = []
         self.closed: list[tuple[int, int]] = []
         self.noted: list[tuple[int | None, int]] = []
         self.copies: list[tuple[Span, int, int, str, str]] = []
@@ -262,7 +260,7 @@ class Work(ABC, Generic[C]):
         )
         self.versions.append((
             row, state.row, state.last, self.seq, record.valid_from, record.valid_to, record.stage, record.scenario,
-            self.class_row(record.class_id), record.name, record.attributes, *(record.box or (None,) * 6), record.digest, source,
+            self.class_row(record.class_id), record.name, record.attributes, *(record.box or (None,) * 6), record.digest, source, record.linked,
         ))  # fmt: skip
         if record.box:
             self.index(row, record.box)
@@ -275,10 +273,6 @@ class Work(ABC, Generic[C]):
                 (row, i, r.kind, self.raw(r.target), r.valid_from, r.valid_to, r.evidence)
                 for i, r in enumerate(record.relations)
             ]
-        for i, r in enumerate(record.representations):
-            self.representations.append(
-                (row, i, r.role, r.lod, r.format, r.content, dumps(r.properties, record.source_key))
-            )
 
     def class_row(self, path: str) -> int:
         """The row of a class, made where it is new."""

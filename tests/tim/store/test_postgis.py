@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -17,7 +18,7 @@ from tim.errors import TimError, WorkspaceError
 from tim.model import ObjectRecord
 from tim.store import Changeset, Filter, ObjectStore, Put, PutSource
 from tim.store.contract import StoreContract, branches_machine, history_machine
-from tim.store.contract.samples import TOWN, box, key_of, put, some, source
+from tim.store.contract.samples import FULL, TOWN, box, key_of, put, some, source
 from tim.store.postgis import PostgisStore, address
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,22 +102,75 @@ def test_json_comes_back_as_it_was(url: str):
     }
 
 
+def indexes(server: Server, schema: str) -> set[str]:
+    with psycopg.connect(server.url) as db:
+        rows = db.execute("SELECT indexname FROM pg_indexes WHERE schemaname = %s", (schema,)).fetchall()
+        return {name for (name,) in rows}
+
+
 def test_indexes_come_with_the_first_objects(server: Server, url: str):
     """Also where sources come before them."""
-
-    def indexes(schema: str) -> set[str]:
-        with psycopg.connect(server.url) as db:
-            rows = db.execute("SELECT indexname FROM pg_indexes WHERE schemaname = %s", (schema,)).fetchall()
-            return {name for (name,) in rows}
-
     with PostgisStore.create(server.url, "t_later") as store:
         store.put_dataset(TOWN)
         store.apply(Changeset("town", [PutSource(source("one"))]))
-        assert "version_span" not in indexes("t_later")
+        assert "version_span" not in indexes(server, "t_later")
         put(store, box("a", 1))
         put(store, box("b", 1))
-    assert indexes("t_later") == indexes("t_own")
-    assert {"version_span", "version_span_beyond", "version_facts", "code_value"} <= indexes("t_own")
+    made = indexes(server, "t_own")
+    assert indexes(server, "t_later") == made
+    assert {"version_span", "version_footprint", "version_footprint_beyond", "version_facts", "code_value"} <= made
+
+
+@pytest.mark.parametrize("west", [10.0, 179.9999])
+def test_flat_and_tall_boxes(server: Server, west: float):
+    """Two indexes find the same: one knows heights, one footprints only. Both sides of the antimeridian."""
+    stories = [
+        ObjectRecord(
+            f"{i}", "room", box=(west, 20.0, i * 3.0, (west + 0.0002 + 180) % 360 - 180, 20.0002, i * 3.0 + 2.5)
+        )
+        for i in range(60)
+    ]
+    with PostgisStore.create(server.url, "t_stories") as store:
+        store.put_dataset(TOWN)
+        put(store, *stories)
+        for bottom, top in ((30.0, 32.0), (31.0, 31.0), (-50.0, -1.0), (10.0, 100.0), (-1e9, 1e9), (177.0, 1e5)):
+            for wide in (0.0001, 0.01, 1.0):
+                asked = (west - wide, 20.0 - wide, bottom, (west + wide + 180) % 360 - 180, 20.0 + wide, top)
+                found = store.query(Filter(box=asked), limit=100).items
+                expected = {s.source_key for s in stories if s.box and s.box[2] <= top and s.box[5] >= bottom}
+                assert set(key_of(found)) == expected, asked
+
+
+def test_a_store_of_version_1_is_brought_up(server: Server, url: str):
+    """Opening it is enough, by several at once too, and what was in it is found as before."""
+    wanted = indexes(server, "t_own")
+    with PostgisStore(url) as store:
+        tim_id = put(store, FULL).touched[0].tim_id
+        known = store.get(tim_id)
+        plain = store.query(Filter(), limit=50).items
+    with psycopg.connect(server.url) as db:
+        db.execute("SET search_path = t_own, public")
+        db.execute("""
+            CREATE TABLE representation (
+              version bigint NOT NULL, i integer NOT NULL, role text NOT NULL, lod text NOT NULL, format text NOT NULL,
+              content text NOT NULL, properties text NOT NULL, PRIMARY KEY (version, i)
+            );
+            INSERT INTO representation SELECT v.id, r.i - 1, r.shown ->> 0, r.shown ->> 1, r.shown ->> 2, r.shown ->> 3, (r.shown -> 4)::text
+            FROM version v CROSS JOIN json_array_elements(v.linked::json -> 2) WITH ORDINALITY r (shown, i);
+            ALTER TABLE version DROP linked;
+            DROP INDEX version_footprint, version_footprint_beyond;
+            CREATE INDEX version_span_beyond ON version USING gist (span_beyond gist_geometry_ops_nd) WHERE span_beyond IS NOT NULL;
+            UPDATE store SET version = 1;
+        """)
+        assert db.execute("SELECT count(*) FROM representation").fetchone() == (len(FULL.representations),)
+    with ThreadPoolExecutor(4) as several:
+        opened = list(several.map(lambda _: PostgisStore(url), range(4)))
+    for store in opened:
+        with store:
+            assert store.get(tim_id) == known
+            assert store.query(Filter(), limit=50).items == plain
+            assert put(store, FULL).updated == 0
+    assert indexes(server, "t_own") == wanted
 
 
 def test_a_server_that_was_away(server: Server, url: str):

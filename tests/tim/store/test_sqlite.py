@@ -15,7 +15,7 @@ from tim.errors import StoreError, WorkspaceError
 from tim.query import cql2_text
 from tim.store import Changeset, Filter, ObjectStore, Put
 from tim.store.contract import StoreContract, branches_machine, history_machine
-from tim.store.contract.samples import TOWN, box, put, walk
+from tim.store.contract.samples import FULL, TOWN, box, put, walk
 from tim.store.sqlite import SqliteStore, query
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,26 +106,55 @@ def indexes(path: Path) -> set[str]:
     return found
 
 
+REPRESENTATIONS = """
+CREATE TABLE representation (
+  version INTEGER NOT NULL REFERENCES version, i INTEGER NOT NULL, role TEXT NOT NULL, lod TEXT NOT NULL, format TEXT NOT NULL,
+  content TEXT NOT NULL, properties TEXT NOT NULL, PRIMARY KEY (version, i)
+) STRICT, WITHOUT ROWID;
+INSERT INTO representation SELECT v.id, r.key, r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, r.value -> 4
+FROM version v, json_each(v.linked, '$[2]') r;
+ALTER TABLE version DROP COLUMN linked;
+"""
+"""What brings a store of version 5 back to version 4."""
+
+
 def test_a_store_of_version_1_is_brought_up(path: Path):
     """Opening it to look is enough, and what was in it is found as before."""
     wanted = indexes(path)
+    with SqliteStore(path) as store:
+        tim_id = put(store, FULL).touched[0].tim_id
+        known = store.get(tim_id)
     since_2 = {"object_layer", "version_made", "version_ended", "version_name", "version_scenario"}
     assert since_2 <= wanted
     with sqlite3.connect(path) as db:
         for name in since_2:
             db.execute(f"DROP INDEX {name}")
+        db.executescript(REPRESENTATIONS)
+        assert db.execute("SELECT count(*) FROM representation").fetchone() == (len(FULL.representations),)
         db.execute("ALTER TABLE version DROP COLUMN source")
         db.execute("PRAGMA user_version = 1")
     db.close()
     with SqliteStore(path) as store:
-        assert store.count("town") == 50
+        assert store.count("town") == 51
+        assert store.get(tim_id) == known
+        assert put(store, FULL).updated == 0
         assert [v.object.source_key for v in store.search("7", ["town"], limit=1)] == ["7"]
         put(store, box("more", 1))
         assert [part.sources.tolist() for part in store.origins("town", "")] == [[-1] * 51]
     assert indexes(path) == wanted
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (4,)
+        assert db.execute("PRAGMA user_version").fetchone() == (5,)
     db.close()
+
+
+def test_an_older_store_in_a_folder_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch):
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 4")
+    db.close()
+    monkeypatch.setattr("tim.sqlite._writable", lambda _: False)
+    with pytest.raises(WorkspaceError) as caught:
+        SqliteStore(path)
+    assert caught.value.code == "store.older"
 
 
 def test_damaged_pages(path: Path):

@@ -138,7 +138,7 @@ class PostgisStore(RelationalStore[Session]):
     def _connect(self, *, writes: bool) -> Session:
         db = Session(self._address, writes=writes, wait=self._wait)
         try:
-            making.check(db, self._address)
+            making.check(db, self._address, self._wait)
         except BaseException:
             db.close()
             raise

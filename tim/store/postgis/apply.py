@@ -21,12 +21,12 @@ _VERSION = (
     ("id", "int8"), ("object", "int8"), ("n", "int4"), ("seq_from", "int8"), ("valid_from", "text"), ("valid_to", "text"), ("stage", "text"),
     ("scenario", "text"), ("class", "int4"), ("name", "text"), ("attributes", "text"), ("west", "float8"), ("south", "float8"),
     ("bottom", "float8"), ("east", "float8"), ("north", "float8"), ("top", "float8"), ("digest", "bytea"), ("source", "int4"),
+    ("linked", "text"),
 )  # fmt: skip
 _PART = (("version", "int8"), ("i", "int4"))
 _SPAN = (("valid_from", "text"), ("valid_to", "text"))
 _CODE = (*_PART, ("scheme", "text"), ("edition", "text"), ("value", "text"), *_SPAN)
 _RELATION = (*_PART, ("kind", "text"), ("target", "uuid"), *_SPAN, ("evidence", "text"))
-_REPRESENTATION = (*_PART, *((name, "text") for name in ("role", "lod", "format", "content", "properties")))
 
 
 class PostgisWork(Work[Session]):
@@ -62,7 +62,6 @@ class PostgisWork(Work[Session]):
         db.copy("version", _VERSION, self.versions)
         db.copy("code", _CODE, self.codes)
         db.copy("relation", _RELATION, self.relations)
-        db.copy("representation", _REPRESENTATION, self.representations)
 
     def copy(self) -> None:
         """A statement for each table, too."""
@@ -95,4 +94,4 @@ class PostgisWork(Work[Session]):
             for statement in INDEXES.strip().split(";\n"):
                 self.db.execute(statement)
         if self.created + self.updated >= _MANY:
-            self.db.execute("ANALYZE object, version, code, relation, representation, class")
+            self.db.execute("ANALYZE object, version, code, relation, class")

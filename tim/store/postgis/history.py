@@ -8,9 +8,9 @@ from uuid import UUID
 
 from tim.model import Code
 from tim.store import Changed, Changes, Link, Touched
-from tim.store.postgis.query import COLUMNS, JOINS, OBJECTS
+from tim.store.postgis.query import OBJECTS
 from tim.store.postgis.session import Session
-from tim.store.sql import INT64, Where, changes_of, in_force, valid_itself
+from tim.store.sql import COLUMNS, INT64, Where, changes_of, in_force, valid_itself
 
 _NEWEST = (
     "LEFT JOIN LATERAL (SELECT west, south, bottom, east, north, top FROM version WHERE object = hit.object AND seq_from <= ?"
@@ -43,14 +43,14 @@ def changes(db: Session, dataset: int, since: int, until: int, after: tuple[int,
         (*start, until, *start, until, dataset, until, until, limit + 1),
     ).fetchall()
     rows = db.execute(
-        "SELECT o.id, v.seq_from <= ? AND coalesce(v.seq_to > ?, TRUE), v.seq_from <= ? AND coalesce(v.seq_to > ?, TRUE), COLUMNS"
-        f" FROM {OBJECTS} {JOINS} JOIN unnest(?::bigint[]) WITH ORDINALITY hit (object, place) ON hit.object = o.id"
+        "SELECT o.id, v.seq_from <= ? AND coalesce(v.seq_to > ?, TRUE), v.seq_from <= ? AND coalesce(v.seq_to > ?, TRUE), uuid_send(o.tim_id), COLUMNS"
+        f" FROM {OBJECTS} JOIN unnest(?::bigint[]) WITH ORDINALITY hit (object, place) ON hit.object = o.id"
         " WHERE v.seq_from <= ? AND coalesce(v.seq_to > ?, TRUE) ORDER BY hit.place, v.valid_from, v.n".replace(
             "COLUMNS", COLUMNS
         ),
         (since, since, until, until, [row for _, row in hits[:limit]], until, since),
     )
-    return changes_of(hits[:limit], iter(rows), len(hits) > limit)
+    return changes_of(hits[:limit], iter(rows), db.names, len(hits) > limit)
 
 
 def related(

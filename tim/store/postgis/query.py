@@ -14,6 +14,7 @@ from tim.store.canonical import dumps
 from tim.store.postgis.session import Session
 from tim.store.postgis.where import add_box, add_condition, found_by_place
 from tim.store.sql import (
+    COLUMNS,
     INT64,
     Where,
     add_appearances,
@@ -31,20 +32,6 @@ from tim.store.sql import (
 
 _OUTLINE = 50_000
 
-COLUMNS = """
-  uuid_send(o.tim_id), v.n, d.slug, o.layer, o.source_key, k.path, v.name, v.attributes,
-  v.west, v.south, v.bottom, v.east, v.north, v.top, v.stage, v.scenario, v.valid_from, v.valid_to,
-  coalesce((SELECT json_agg(json_build_array(scheme, edition, value, valid_from, valid_to) ORDER BY i)::text FROM code WHERE version = v.id), '[]'),
-  coalesce((SELECT json_agg(json_build_array(kind, target, valid_from, valid_to, evidence) ORDER BY i)::text
-            FROM relation WHERE version = v.id), '[]'),
-  coalesce((SELECT json_agg(json_build_array(role, lod, format, content, properties::json) ORDER BY i)::text
-            FROM representation WHERE version = v.id), '[]'),
-  v.seq_from, made.time, ended.time, (SELECT key FROM source WHERE id = v.source)
-"""
-JOINS = """
-  JOIN class k ON k.id = v.class JOIN dataset d ON d.id = o.dataset
-  JOIN changeset made ON made.seq = v.seq_from LEFT JOIN changeset ended ON ended.seq = v.seq_to
-"""
 _NEWEST = "(SELECT coalesce(max(seq), 0) FROM changeset)"
 OBJECTS = "object o JOIN version v ON v.object = o.id"
 
@@ -70,7 +57,7 @@ def page(
     seen_at = valid if wanted.during is None else None
     if wanted.where is not None and not add_condition(where, wanted.where, seen_at, searched=searched):
         newest = [0]
-        batches = _candidates(db, f"FROM {OBJECTS} {JOINS} WHERE {where.sql}", where.parameters, limit + 1, newest)
+        batches = _candidates(db, f"FROM {OBJECTS} WHERE {where.sql}", where.parameters, limit + 1, newest)
         found = list(islice(checked_again(batches, wanted.where, seen_at, blobs, on_time), limit + 1))
         return Page(
             found[:limit],
@@ -78,13 +65,13 @@ def page(
         )
     distinct, last = ("", "") if wanted.during is None else ("DISTINCT ON (o.tim_id)", ", v.valid_from DESC")
     rows = db.execute(
-        f"SELECT {COLUMNS}, {_NEWEST}"
+        f"SELECT uuid_send(o.tim_id), {COLUMNS}, {_NEWEST}"
         f" FROM (SELECT {distinct} v.id FROM {OBJECTS} WHERE {where.sql} ORDER BY o.tim_id{last} LIMIT ?) hit"
-        f" JOIN version v ON v.id = hit.id JOIN object o ON o.id = v.object {JOINS} ORDER BY o.tim_id",
+        f" JOIN version v ON v.id = hit.id JOIN object o ON o.id = v.object ORDER BY o.tim_id",
         [*where.parameters, limit + 1],
     ).fetchall()
     on_time()
-    return page_of(rows, seq, valid, limit)
+    return page_of(rows, db.names, seq, valid, limit)
 
 
 def _candidates(
@@ -92,29 +79,33 @@ def _candidates(
 ) -> Iterator[list[ObjectVersion]]:
     """The versions a statement finds, by ``tim_id`` and the last valid first, in batches; notes the sequence number they are seen at."""
     # With a limit, and only then, PostgreSQL makes the columns of rows as they are fetched, not before it sorts.
-    sql = f"SELECT {COLUMNS}, {_NEWEST} {found} ORDER BY o.tim_id, v.valid_from DESC LIMIT {INT64 - 1}"
+    sql = f"SELECT uuid_send(o.tim_id), {COLUMNS}, {_NEWEST} {found} ORDER BY o.tim_id, v.valid_from DESC LIMIT {INT64 - 1}"
     for batch in db.stream(sql, parameters, min(size, MOST_CANDIDATES)):
         newest.append(batch[0][-1])
-        yield [version(row) for row in batch]
+        yield [version(row, db.names) for row in batch]
 
 
 def history(db: Session, tim_id: UUID) -> list[ObjectVersion]:
     """All versions of an object."""
-    rows = db.execute(f"SELECT {COLUMNS} FROM {OBJECTS} {JOINS} WHERE o.tim_id = ? ORDER BY v.n", (tim_id,))
-    return [version(row) for row in rows]
+    rows = db.execute(
+        f"SELECT uuid_send(o.tim_id), {COLUMNS} FROM {OBJECTS} WHERE o.tim_id = ? ORDER BY v.n", (tim_id,)
+    )
+    return [version(row, db.names) for row in rows]
 
 
 def read(db: Session, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str) -> list[ObjectVersion]:
     """Some hundred objects."""
     where = _among(ids, seq, valid, scenario)
-    rows = db.execute(f"SELECT {COLUMNS} FROM {OBJECTS} {JOINS} WHERE {where.sql}", where.parameters)
-    return [version(row) for row in rows]
+    rows = db.execute(f"SELECT uuid_send(o.tim_id), {COLUMNS} FROM {OBJECTS} WHERE {where.sql}", where.parameters)
+    return [version(row, db.names) for row in rows]
 
 
 def versions(db: Session, rows: Sequence[int]) -> dict[int, ObjectVersion]:
     """Versions by their rows."""
-    found = db.execute(f"SELECT {COLUMNS}, v.id FROM {OBJECTS} {JOINS} WHERE v.id = ANY(?::bigint[])", (list(rows),))
-    return {row[-1]: version(row) for row in found}
+    found = db.execute(
+        f"SELECT uuid_send(o.tim_id), {COLUMNS}, v.id FROM {OBJECTS} WHERE v.id = ANY(?::bigint[])", (list(rows),)
+    )
+    return {row[-1]: version(row, db.names) for row in found}
 
 
 def outline(
@@ -148,14 +139,12 @@ def standing(
 
 
 def appearances(db: Session, versions: Sequence[int], found: dict[int, Appearance]) -> None:
-    """Add some hundred versions, of which there is one row for each representation."""
+    """Add some hundred versions."""
     rows = db.execute(
-        "SELECT v.id, uuid_send(o.tim_id), k.path, v.name, v.attributes, r.role, r.lod, r.format, r.content, r.properties"
-        f" FROM {OBJECTS} JOIN class k ON k.id = v.class LEFT JOIN representation r ON r.version = v.id"
-        " WHERE v.id = ANY(?::bigint[]) ORDER BY v.id, r.i",
+        f"SELECT v.id, uuid_send(o.tim_id), v.class, v.name, v.attributes, v.linked FROM {OBJECTS} WHERE v.id = ANY(?::bigint[])",
         (list(versions),),
     )
-    add_appearances(rows, found)
+    add_appearances(rows, db.names, found)
 
 
 def attribute_kinds(

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from tim.errors import UsageError
+from tim.store.sql import Names
 
 SCHEMA = "tim"
 """Where the tables are, unless the address says otherwise."""
@@ -85,6 +86,7 @@ class Session:
             cursor_factory=psycopg.RawCursor,
         )  # fmt: skip
         self._cursors = count()
+        self.names = Names(self)
         try:
             settings = (
                 _SETTINGS | (_WRITER if writes else _READER) | {"lock_timeout": f"{max(1, round(wait * 1000))}ms"}

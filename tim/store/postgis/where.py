@@ -4,6 +4,7 @@ arrays) is looked at again."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import cos, radians
 from typing import ClassVar
 from uuid import UUID
 
@@ -23,6 +24,8 @@ _LARGEST = "1.797693134862315807e308"
 _UNSAID = Sql("NULL", exact=False)
 _SMALL = 0.01
 """Square degrees: some ten kilometres by ten."""
+_DEGREE = 111_000.0
+"""Metres of a degree of latitude, about."""
 _TYPES: Mapping[Kind, str] = {
     "text": '?::text COLLATE "C"', "moment": '?::text COLLATE "C"', "number": "?::float8", "truth": "?::boolean",
 }  # fmt: skip
@@ -128,7 +131,15 @@ def add_box(where: Where, box: Box3) -> None:
     west, south, bottom, east, north, top = map(float, box)
     spans = spans_of(west, east)
     asked = "ST_SetSRID(ST_MakeLine(ST_MakePoint(?, ?, ?), ST_MakePoint(?, ?, ?)), 4979)"
-    tests = [f"v.{column} &&& {asked}" for column in ("span", "span_beyond") for _ in spans]
+    near = "&&&" if _is_flat(box) else "&&"
+    tests = [f"v.{test} {asked}" for test in (f"span {near}", "span_beyond &&") for _ in spans]
     corners = [value for low, high in spans for value in (low, south, bottom, high, north, top)]
     where.add(f"({' OR '.join(tests)})", *corners, *corners)
     meets(where, spans, south, bottom, north, top)
+
+
+def _is_flat(box: Box3) -> bool:
+    """Whether a box is lower than wide: then heights tell apart what is stacked, and the index that knows them finds less."""
+    west, south, bottom, east, north, top = box
+    wide = min((east - west) % 360 * cos(radians((south + north) / 2)), north - south)
+    return top - bottom < wide * _DEGREE

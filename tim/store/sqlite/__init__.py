@@ -5,7 +5,6 @@ What :meth:`SqliteStore.apply` reports as done survives a power cut (each commit
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,7 +24,7 @@ _STEPS = 20_000
 """Instructions of SQLite's machine between two looks at the clock: about a millisecond."""
 
 
-class SqliteStore(RelationalStore[sqlite3.Connection]):
+class SqliteStore(RelationalStore[schema.Connection]):
     """An :class:`tim.store.ObjectStore` in one file. Safe to share between threads; every process opens its own."""
 
     looking, tracing, work = query, history, SqliteWork
@@ -56,14 +55,14 @@ class SqliteStore(RelationalStore[sqlite3.Connection]):
         """Let go of the file; using the store afterwards raises StoreError."""
         self._file.close()
 
-    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+    def _reading(self) -> AbstractContextManager[schema.Connection]:
         return self._file.reading()
 
-    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+    def _writing(self) -> AbstractContextManager[schema.Connection]:
         return self._file.writing()
 
     @contextmanager
-    def _within(self, db: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    def _within(self, db: schema.Connection, seconds: float) -> Iterator[None]:
         end = time.monotonic() + seconds
         db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
         try:
@@ -71,7 +70,7 @@ class SqliteStore(RelationalStore[sqlite3.Connection]):
         finally:
             db.set_progress_handler(None, 0)
 
-    def _insert_blobs(self, db: sqlite3.Connection, blobs: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+    def _insert_blobs(self, db: schema.Connection, blobs: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
         db.executemany("INSERT INTO blob (hash, data) VALUES (?, ?) ON CONFLICT DO NOTHING", blobs)
 
     def _raw(self, uid: UUID) -> bytes:

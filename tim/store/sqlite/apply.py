@@ -63,14 +63,13 @@ class SqliteWork(Work[sqlite3.Connection]):
         self.copy()
         many(
             "INSERT INTO version (id, object, n, seq_from, valid_from, valid_to, stage, scenario, class, name, attributes,"
-            f" west, south, bottom, east, north, top, digest, source) VALUES ({','.join('?' * 19)})",
+            f" west, south, bottom, east, north, top, digest, source, linked) VALUES ({','.join('?' * 20)})",
             self.versions,
         )
         if len(self.boxes) >= _BOXES:
             self.write_boxes()
         many("INSERT INTO code VALUES (?, ?, ?, ?, ?, ?, ?)", self.codes)
         many("INSERT INTO relation VALUES (?, ?, ?, ?, ?, ?, ?)", self.relations)
-        many("INSERT INTO representation VALUES (?, ?, ?, ?, ?, ?, ?)", self.representations)
 
     def raw(self, tim_id: UUID) -> bytes:
         """16 bytes."""

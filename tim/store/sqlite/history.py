@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -11,11 +10,12 @@ from uuid import UUID
 from tim.model import Code
 from tim.place import Box3
 from tim.store import Changed, Changes, Link, Touched
-from tim.store.sql import INT64, Where, changes_of, in_force, valid_itself
-from tim.store.sqlite.query import COLUMNS, JOINS, marks, padded
+from tim.store.sql import COLUMNS, INT64, Where, changes_of, in_force, valid_itself
+from tim.store.sqlite.query import marks, padded
+from tim.store.sqlite.schema import Connection
 
 
-def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Changed:
+def changed(db: Connection, dataset: int, since: int, limit: int) -> Changed:
     """Objects with versions made or ended after a sequence number."""
     rows = db.execute(
         "SELECT DISTINCT o.id, o.tim_id FROM (SELECT object FROM version WHERE seq_from > ? UNION SELECT object FROM version WHERE seq_to > ?) hit"
@@ -35,9 +35,7 @@ def changed(db: sqlite3.Connection, dataset: int, since: int, limit: int) -> Cha
     return Changed(touched, len(rows) <= limit)
 
 
-def changes(
-    db: sqlite3.Connection, dataset: int, since: int, until: int, after: tuple[int, int] | None, limit: int
-) -> Changes:
+def changes(db: Connection, dataset: int, since: int, until: int, after: tuple[int, int] | None, limit: int) -> Changes:
     """Objects by the last changeset up to ``until`` that touched them. ``after``: where the page before ended, sequence and object."""
     start = after or (since, INT64 - 1)
     hits = db.execute(
@@ -53,16 +51,16 @@ def changes(
         for rows in (padded(objects[i : i + 500]) for i in range(0, len(objects), 500)):
             yield from db.execute(
                 "SELECT o.id, v.seq_from <= ? AND coalesce(v.seq_to > ?, 1), v.seq_from <= ? AND coalesce(v.seq_to > ?, 1),"
-                f" {COLUMNS} FROM object o CROSS JOIN version v ON v.object = o.id {JOINS}"
+                f" o.tim_id, {COLUMNS} FROM object o CROSS JOIN version v ON v.object = o.id"
                 f" WHERE o.id IN ({marks(rows)}) AND v.seq_from <= ? AND coalesce(v.seq_to > ?, 1) ORDER BY v.valid_from, v.n",
                 (since, since, until, until, *rows, until, since),
             )
 
-    return changes_of([(seq, row) for seq, row, _ in hits[:limit]], versions(), len(hits) > limit)
+    return changes_of([(seq, row) for seq, row, _ in hits[:limit]], versions(), db.names, len(hits) > limit)
 
 
 def related(
-    db: sqlite3.Connection, ids: Sequence[UUID], kinds: Sequence[str], seq: int | None, valid: str, scenario: str, *, inverse: bool,
+    db: Connection, ids: Sequence[UUID], kinds: Sequence[str], seq: int | None, valid: str, scenario: str, *, inverse: bool,
 ) -> Iterator[Link]:  # fmt: skip
     """The relations of some hundred objects."""
     every = padded([i.bytes for i in ids])
@@ -86,7 +84,7 @@ def related(
         yield Link(UUID(bytes=source), kind, UUID(bytes=target), *rest)
 
 
-def scenarios(db: sqlite3.Connection, dataset: int) -> dict[str, int]:
+def scenarios(db: Connection, dataset: int) -> dict[str, int]:
     """Scenarios with objects, by name."""
     return dict(
         db.execute(
@@ -97,7 +95,7 @@ def scenarios(db: sqlite3.Connection, dataset: int) -> dict[str, int]:
     )
 
 
-def duplicate_codes(db: sqlite3.Connection, dataset: int, valid: str) -> Iterator[tuple[Code, list[UUID]]]:
+def duplicate_codes(db: Connection, dataset: int, valid: str) -> Iterator[tuple[Code, list[UUID]]]:
     """Codes of several objects on the common line."""
     where = Where()
     in_force(where, None, valid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -14,6 +13,7 @@ from tim.query.plan import MOST_CANDIDATES, Blobs, OnTime, checked_again
 from tim.store import Appearance, Filter, ObjectVersion, Origins, Outline, Page, Standing
 from tim.store.canonical import dumps
 from tim.store.sql import (
+    COLUMNS,
     INT64,
     Where,
     add_appearances,
@@ -28,6 +28,7 @@ from tim.store.sql import (
     version,
     wanted_by,
 )
+from tim.store.sqlite.schema import Connection
 from tim.store.sqlite.where import compiled, driver, meets
 
 T = TypeVar("T")
@@ -37,25 +38,11 @@ _BY_VERSION = "version v CROSS JOIN object o ON o.id = v.object"
 _NEAR = 20_000
 """Objects that are looked at in the order of their ids: a fifth of a second."""
 
-COLUMNS = """
-  o.tim_id, v.n, d.slug, o.layer, o.source_key, k.path, v.name, v.attributes,
-  v.west, v.south, v.bottom, v.east, v.north, v.top, v.stage, v.scenario, v.valid_from, v.valid_to,
-  (SELECT json_group_array(json_array(scheme, edition, value, valid_from, valid_to)) FROM code WHERE version = v.id),
-  (SELECT json_group_array(json_array(kind, hex(target), valid_from, valid_to, evidence)) FROM relation WHERE version = v.id),
-  (SELECT json_group_array(json_array(role, lod, format, content, json(properties))) FROM representation WHERE version = v.id),
-  v.seq_from, made.time, ended.time, (SELECT key FROM source WHERE id = v.source)
-"""
-JOINS = """
-  CROSS JOIN class k ON k.id = v.class CROSS JOIN dataset d ON d.id = o.dataset
-  CROSS JOIN changeset made ON made.seq = v.seq_from LEFT JOIN changeset ended ON ended.seq = v.seq_to
-"""
-
-
-_VERSIONS = f"SELECT {COLUMNS} FROM object o CROSS JOIN version v ON v.object = o.id {JOINS}"
+_VERSIONS = f"SELECT o.tim_id, {COLUMNS} FROM {_BY_OBJECT}"
 
 
 def page(
-    db: sqlite3.Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int, blobs: Blobs, on_time: OnTime
+    db: Connection, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int, blobs: Blobs, on_time: OnTime
 ) -> Page:  # fmt: skip
     """One page, ordered by ``tim_id``; its cursor pins both times, so that all pages show one state."""
     where = wanted_by(wanted, seq, valid)
@@ -95,22 +82,20 @@ def page(
     return Page(found[:limit], cursor(newest, valid, found[limit - 1].tim_id) if len(found) > limit else None)
 
 
-def _found(
-    db: sqlite3.Connection, where: Where, tables: str, wanted: Filter, seq: int | None, valid: str, limit: int
-) -> Page:
+def _found(db: Connection, where: Where, tables: str, wanted: Filter, seq: int | None, valid: str, limit: int) -> Page:
     """The page that SQL alone finds."""
     # Beside max(), SQLite takes the other columns from the row that has it: the version that is valid last.
     chosen, each = ("v.id", "") if wanted.during is None else ("v.id, max(v.valid_from)", "GROUP BY o.tim_id")
     rows = db.execute(
-        f"SELECT {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset)"
+        f"SELECT o.tim_id, {COLUMNS}, (SELECT coalesce(max(seq), 0) FROM changeset)"
         f" FROM (SELECT {chosen} FROM {tables} WHERE {where.sql} {each} ORDER BY o.tim_id LIMIT ?) hit"
-        f" CROSS JOIN version v ON v.id = hit.id CROSS JOIN object o ON o.id = v.object {JOINS} ORDER BY o.tim_id",
+        f" CROSS JOIN version v ON v.id = hit.id CROSS JOIN object o ON o.id = v.object ORDER BY o.tim_id",
         [*where.parameters, limit + 1],
     ).fetchall()
-    return page_of(rows, seq, valid, limit)
+    return page_of(rows, db.names, seq, valid, limit)
 
 
-def _horizon(db: sqlite3.Connection, dataset: str | None, after: UUID | None) -> bytes | None:
+def _horizon(db: Connection, dataset: str | None, after: UUID | None) -> bytes | None:
     """The id up to which objects are looked at one by one, in order, before all versions are, as they lie: what is found often is found soon,
     and what is found seldom without jumping about in the file. ``None`` where there are not so many."""
     within, slugs = ("1", ()) if dataset is None else ("dataset = (SELECT id FROM dataset WHERE slug = ?)", (dataset,))
@@ -122,7 +107,7 @@ def _horizon(db: sqlite3.Connection, dataset: str | None, after: UUID | None) ->
 
 
 @contextmanager
-def _one_state(db: sqlite3.Connection) -> Iterator[None]:
+def _one_state(db: Connection) -> Iterator[None]:
     """Several statements that see the same."""
     db.execute("BEGIN")
     try:
@@ -131,9 +116,7 @@ def _one_state(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("ROLLBACK")
 
 
-def _candidates(
-    db: sqlite3.Connection, found: str, parameters: Sequence[Any], size: int
-) -> Iterator[list[ObjectVersion]]:
+def _candidates(db: Connection, found: str, parameters: Sequence[Any], size: int) -> Iterator[list[ObjectVersion]]:
     """The versions a statement finds, by ``tim_id`` and the last valid first, in batches that grow from ``size``."""
     rows = db.execute(f"SELECT v.id {found} ORDER BY o.tim_id, v.valid_from DESC", parameters)
     while batch := [row for (row,) in rows.fetchmany(size)]:
@@ -142,33 +125,33 @@ def _candidates(
         size = min(2 * size, MOST_CANDIDATES)
 
 
-def history(db: sqlite3.Connection, tim_id: UUID) -> list[ObjectVersion]:
+def history(db: Connection, tim_id: UUID) -> list[ObjectVersion]:
     """All versions of an object."""
-    return [version(row) for row in db.execute(f"{_VERSIONS} WHERE o.tim_id = ? ORDER BY v.n", (tim_id.bytes,))]
+    return [
+        version(row, db.names) for row in db.execute(f"{_VERSIONS} WHERE o.tim_id = ? ORDER BY v.n", (tim_id.bytes,))
+    ]
 
 
-def read(
-    db: sqlite3.Connection, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str
-) -> list[ObjectVersion]:
+def read(db: Connection, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str) -> list[ObjectVersion]:
     """Some hundred objects."""
     every = padded([i.bytes for i in ids])
     where = Where()
     where.add(f"o.tim_id IN ({marks(every)}) AND v.scenario = ?", *every, scenario)
     in_force(where, seq, valid)
-    return [version(row) for row in db.execute(f"{_VERSIONS} WHERE {where.sql}", where.parameters)]
+    return [version(row, db.names) for row in db.execute(f"{_VERSIONS} WHERE {where.sql}", where.parameters)]
 
 
-def versions(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, ObjectVersion]:
+def versions(db: Connection, rows: Sequence[int]) -> dict[int, ObjectVersion]:
     """Versions by their rows."""
     found = db.execute(
-        f"SELECT {COLUMNS}, v.id FROM version v CROSS JOIN object o ON o.id = v.object {JOINS} WHERE v.id IN ({marks(rows)})",
+        f"SELECT o.tim_id, {COLUMNS}, v.id FROM {_BY_VERSION} WHERE v.id IN ({marks(rows)})",
         rows,
     )
-    return {row[-1]: version(row) for row in found}
+    return {row[-1]: version(row, db.names) for row in found}
 
 
 def outline(
-    db: sqlite3.Connection, dataset: int, seq: int | None, valid: str, scenario: str, box: Box3 | None, layer: str | None,
+    db: Connection, dataset: int, seq: int | None, valid: str, scenario: str, box: Box3 | None, layer: str | None,
 ) -> Iterator[Outline]:  # fmt: skip
     """The columns of a dataset's objects, in batches."""
     where = of_dataset(dataset, seq, valid, scenario, layer)
@@ -186,7 +169,7 @@ def outline(
 
 
 def standing(
-    db: sqlite3.Connection, ids: Sequence[bytes], seq: int | None, valid: str, scenario: str
+    db: Connection, ids: Sequence[bytes], seq: int | None, valid: str, scenario: str
 ) -> Iterator[tuple[bytes, Standing]]:
     """Some hundred objects."""
     every = padded(ids)
@@ -202,16 +185,14 @@ def standing(
         yield tim_id, Standing(row, None if west is None else (west, *box))
 
 
-def appearances(db: sqlite3.Connection, versions: Sequence[int], found: dict[int, Appearance]) -> None:
-    """Add some hundred versions, of which there is one row for each representation."""
+def appearances(db: Connection, versions: Sequence[int], found: dict[int, Appearance]) -> None:
+    """Add some hundred versions."""
     every = padded(versions)
     rows = db.execute(
-        "SELECT v.id, o.tim_id, k.path, v.name, v.attributes, r.role, r.lod, r.format, r.content, r.properties"
-        " FROM version v CROSS JOIN object o ON o.id = v.object CROSS JOIN class k ON k.id = v.class"
-        f" LEFT JOIN representation r ON r.version = v.id WHERE v.id IN ({marks(every)})",
+        f"SELECT v.id, o.tim_id, v.class, v.name, v.attributes, v.linked FROM {_BY_VERSION} WHERE v.id IN ({marks(every)})",
         every,
     )
-    add_appearances(rows, found)
+    add_appearances(rows, db.names, found)
 
 
 def padded(values: Sequence[T]) -> list[T]:
@@ -225,7 +206,7 @@ def marks(values: Sequence[Any]) -> str:
 
 
 def attribute_kinds(
-    db: sqlite3.Connection, dataset: int, names: Sequence[str] | None, seq: int | None, valid: str, scenario: str
+    db: Connection, dataset: int, names: Sequence[str] | None, seq: int | None, valid: str, scenario: str
 ) -> Iterable[tuple[str, str]]:
     """Names and JSON types of some attributes, or of all."""
     where = of_dataset(dataset, seq, valid, scenario)
@@ -236,7 +217,7 @@ def attribute_kinds(
     )
 
 
-def class_counts(db: sqlite3.Connection, dataset: int, seq: int | None, valid: str, scenario: str) -> dict[str, int]:
+def class_counts(db: Connection, dataset: int, seq: int | None, valid: str, scenario: str) -> dict[str, int]:
     """Objects by class, ordered by class id."""
     where = of_dataset(dataset, seq, valid, scenario)
     return dict(
@@ -248,7 +229,7 @@ def class_counts(db: sqlite3.Connection, dataset: int, seq: int | None, valid: s
     )
 
 
-def count(db: sqlite3.Connection, dataset: int | None, valid: str) -> int:
+def count(db: Connection, dataset: int | None, valid: str) -> int:
     """Objects on the common line."""
     where, tables = Where(), "version v"
     where.add("v.scenario = ''")
@@ -259,7 +240,7 @@ def count(db: sqlite3.Connection, dataset: int | None, valid: str) -> int:
     return int(db.execute(f"SELECT count(*) FROM {tables} WHERE {where.sql}", where.parameters).fetchone()[0])
 
 
-def origins(db: sqlite3.Connection, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
+def origins(db: Connection, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]:
     """Where a layer's objects are from, in batches."""
     where = of_dataset(dataset, None, valid, scenario, layer)
     rows = db.execute(
@@ -269,7 +250,7 @@ def origins(db: sqlite3.Connection, dataset: int, valid: str, scenario: str, lay
     return origins_of(db, dataset, iter(lambda: rows.fetchmany(_OUTLINE), []))
 
 
-def search(db: sqlite3.Connection, text: str, datasets: Sequence[int], valid: str, limit: int) -> Iterator[int]:
+def search(db: Connection, text: str, datasets: Sequence[int], valid: str, limit: int) -> Iterator[int]:
     """Rows of versions in force by code, by the beginning of their name, by a part of it."""
     within = f"v.seq_to IS NULL AND v.valid_from <= ? AND v.valid_to > ? AND o.dataset IN ({marks(datasets)})"
     like = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -290,7 +271,7 @@ def search(db: sqlite3.Connection, text: str, datasets: Sequence[int], valid: st
             yield row
 
 
-def blobs(db: sqlite3.Connection, hashes: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+def blobs(db: Connection, hashes: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
     """Bytes by their content."""
     every = padded(hashes)
     return db.execute(f"SELECT hash, data FROM blob WHERE hash IN ({marks(every)})", every)

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from tim.sqlite import Kind
+from tim.store.sql import Names
 from tim.store.sqlite.where import register
 
 APPLICATION_ID = 0x54494D53
 """``TIMS``: what ``file`` and SQLite itself know the file by."""
-VERSION = 4
+VERSION = 5
 
 DDL = """
 CREATE TABLE dataset (
@@ -38,7 +40,8 @@ CREATE TABLE version (
   id INTEGER PRIMARY KEY, object INTEGER NOT NULL REFERENCES object, n INTEGER NOT NULL,
   seq_from INTEGER NOT NULL, seq_to INTEGER, valid_from TEXT NOT NULL, valid_to TEXT NOT NULL,
   stage TEXT NOT NULL, scenario TEXT NOT NULL, class INTEGER NOT NULL REFERENCES class, name TEXT NOT NULL, attributes TEXT NOT NULL,
-  west REAL, south REAL, bottom REAL, east REAL, north REAL, top REAL, digest BLOB NOT NULL, source INTEGER REFERENCES source
+  west REAL, south REAL, bottom REAL, east REAL, north REAL, top REAL, digest BLOB NOT NULL, source INTEGER REFERENCES source,
+  linked TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX version_object ON version (object, n);
 CREATE VIRTUAL TABLE box_index USING rtree (id, west, east, south, north, bottom, top);
@@ -49,10 +52,6 @@ CREATE TABLE code (
 CREATE TABLE relation (
   version INTEGER NOT NULL REFERENCES version, i INTEGER NOT NULL, kind TEXT NOT NULL, target BLOB NOT NULL,
   valid_from TEXT, valid_to TEXT, evidence TEXT NOT NULL, PRIMARY KEY (version, i)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE representation (
-  version INTEGER NOT NULL REFERENCES version, i INTEGER NOT NULL, role TEXT NOT NULL, lod TEXT NOT NULL, format TEXT NOT NULL,
-  content TEXT NOT NULL, properties TEXT NOT NULL, PRIMARY KEY (version, i)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE source (
   id INTEGER PRIMARY KEY, dataset INTEGER NOT NULL REFERENCES dataset, key TEXT NOT NULL,
@@ -77,6 +76,15 @@ UPGRADES = {
     1: INDEXES,
     2: "ALTER TABLE version ADD COLUMN source INTEGER REFERENCES source;",
     3: f"DROP INDEX IF EXISTS version_made;\nDROP INDEX IF EXISTS version_ended;\n{INDEXES}",
+    4: """
+ALTER TABLE version ADD COLUMN linked TEXT NOT NULL DEFAULT '[[],[],[]]';
+UPDATE version SET linked = json_array(
+  json((SELECT json_group_array(json_array(scheme, edition, value, c.valid_from, c.valid_to)) FROM code c WHERE version = version.id)),
+  json((SELECT json_group_array(json_array(kind, hex(target), r.valid_from, r.valid_to, evidence)) FROM relation r WHERE version = version.id)),
+  json((SELECT json_group_array(json_array(role, lod, format, content, json(properties))) FROM representation WHERE version = version.id))
+);
+DROP TABLE representation;
+""",
 }
 """What brings a store of a version to the next, when it is opened."""
 
@@ -87,9 +95,18 @@ _MAPPED = 64 * 1024 * 1024
 _WRITE_CACHE_KIB = 128 * 1024
 
 
-def reader(path: Path, wait: float) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """One that remembers what rows call by number."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """As for its base."""
+        super().__init__(*arguments, **options)
+        self.names = Names(self)
+
+
+def reader(path: Path, wait: float) -> Connection:
     """A connection for looking only. Raises StoreError where the file is no store, or one of a newer version."""
-    db = KIND.reader(path, wait)
+    db = KIND.reader(path, wait, Connection)
     db.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
     db.execute(f"PRAGMA mmap_size = {_MAPPED}")
     db.execute("PRAGMA query_only = 1")
@@ -97,8 +114,8 @@ def reader(path: Path, wait: float) -> sqlite3.Connection:
     return db
 
 
-def writer(path: Path, wait: float) -> sqlite3.Connection:
+def writer(path: Path, wait: float) -> Connection:
     """A connection for changing; what it commits survives a power cut (synchronous = FULL)."""
-    db = KIND.writer(path, wait)
+    db = KIND.writer(path, wait, Connection)
     db.execute(f"PRAGMA cache_size = -{_WRITE_CACHE_KIB}")
     return db
