@@ -12,7 +12,6 @@ from server.features import Json, class_document
 from server.foreign import batch_tables
 from server.negotiate import secret_of
 from server.parameters import Limit
-from tiling.objects.looks import class_color
 from tim.classes import Registry
 from tim.place.readout import find_crs, read_off
 from tim.store import ObjectStore
@@ -75,4 +74,4 @@ def register(api: FastAPI, catalog: Catalog) -> None:
 
 
 def _class(class_id: str, count: int, classes: Registry) -> Json:
-    return {**class_document(class_id, classes), "count": count, "colour": f"#{class_color(class_id):06x}"}
+    return {**class_document(class_id, classes), "count": count, "colour": f"#{classes.colour(class_id):06x}"}

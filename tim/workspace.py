@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from tim.classes import Registry
+from tim.classes import Registry, shipped
 from tim.errors import StoreError, WorkspaceError
 from tim.model import Rejected
 from tim.observations import Observations
@@ -151,7 +151,8 @@ class Workspace:
 
     def classes(self) -> Registry:
         """The classes and code lists that hold here: those shipped, with what the folder ``classes`` changes. Raises StoreError ``classes.*``."""
-        return Registry.load([resources.files("tim.classes"), self.path / "classes"])
+        own = self.path / "classes"
+        return Registry.load([resources.files("tim.classes"), own]) if own.is_dir() else shipped()
 
     def store(self) -> ObjectStore:
         """The object store, opened; close it (it is a context manager)."""

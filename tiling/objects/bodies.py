@@ -58,7 +58,7 @@ def bodies_of(tiles: Sequence[Sequence[Drawn]], frame: Frame) -> list[Bodies]:
         _Batch(
             shapes,
             on_lattice(shapes, frame),
-            [every[i].class_id for i in owners.tolist()],
+            [every[i].rgba for i in owners.tolist()],
             tile_of[owners],
             row_of[owners],
         ).fill(out)
@@ -68,12 +68,12 @@ def bodies_of(tiles: Sequence[Sequence[Drawn]], frame: Frame) -> list[Bodies]:
 class _Batch:
     """All triangles of all tiles, tile by tile."""
 
-    def __init__(self, shapes: Shapes, positions: F64, classes: Sequence[str], tile_of: I64, row_of: I64) -> None:
-        """classes, tile_of, row_of: of each shape."""
+    def __init__(self, shapes: Shapes, positions: F64, rgba: Sequence[int], tile_of: I64, row_of: I64) -> None:
+        """rgba, tile_of, row_of: of each shape."""
         self.positions, self.uv = positions, shapes.uv
         self.triangles = shapes.triangles.astype(np.int64)
         looks = Looks()
-        of_surface = looks.of_surfaces(shapes, classes)
+        of_surface = looks.of_surfaces(shapes, rgba)
         self.looks = list(looks.numbers)
         counts = np.diff(shapes.surface_triangle_ends, prepend=0)
         self.look_of = np.repeat(of_surface, counts)

@@ -23,10 +23,12 @@ from tiling.objects.drawn import Column, Content, Drawn
 from tiling.objects.layout import DEPTH, I64, Cell, Leaf, Objects, Splits, place, settle
 from tiling.objects.memory import Memory, Notes
 from tiling.spec.boxes import box_around, corners
+from tim.classes import shipped
 from tim.errors import TilingError
 from tim.geometry import F64
 from tim.model import Dataset
 from tim.store import AsOf
+from tim.workspace import Workspace
 
 PROXIES = 256
 """Objects that a tile shows from afar; those beyond are the smallest and count by their size."""
@@ -75,7 +77,7 @@ class ObjectBuilder:
         plan = self._plan(job)
         if not len(plan.objects):
             raise TilingError("objects.nothing", dataset=job.dataset)
-        common = {"sources": [], "columns": [[c.name, c.type] for c in plan.columns]}
+        common = {"sources": [], "columns": [[c.name, c.type] for c in plan.columns], **_restyled(job, plan.objects)}
         tiles = _leaf_specs(plan) if stage == "leaves" else _proxy_specs(plan)
         for specs, cost in _runs(tiles, stage):
             yield Shard(stage, specs[0]["key"], {**common, "tiles": specs}, cost=cost)
@@ -340,6 +342,14 @@ def _morton(cell: Cell) -> int:
 def _cell(key: str) -> Cell:
     _, z, x, y = key.split("/")
     return Cell(int(z), int(x), int(y))
+
+
+def _restyled(job: Job, objects: Objects) -> dict[str, Any]:
+    """The looks that the workspace gives to classes of these objects, so that tiles with others are built anew; nothing where it gives none."""
+    own, usual = Workspace.open(_objects(job).workspace).classes(), shipped()
+    used = [objects.class_ids[i] for i in np.unique(objects.classes).tolist()]
+    found = {class_id: own.rgba(class_id) for class_id in used if own.rgba(class_id) != usual.rgba(class_id)}
+    return {"looks": found} if found else {}
 
 
 def _objects(job: Job) -> ObjectsRef:

@@ -61,7 +61,8 @@ class _Standing:
 
     format: str
     content: str
-    class_id: str
+    rgba: int
+    """Of the class whose colour a tim-shape has where it has none of its own."""
     models: list[Model] = field(default_factory=list)
     features: list[int] = field(default_factory=list)
     faces: Faces | None = None
@@ -91,10 +92,10 @@ class _Tile:
         return Content(self.writer.chunks(), self.low, self.high, counts, tuple(self.problems))
 
     def _standing(self) -> list[_Standing]:
-        found: dict[tuple[str, str, str], _Standing] = {}
+        found: dict[tuple[str, str, int], _Standing] = {}
         for feature, o in enumerate(self.objects):
             for model in o.models:
-                key = (model.format, model.content, o.class_id if model.format == FORMAT else "")
+                key = (model.format, model.content, o.rgba if model.format == FORMAT else 0)
                 one = found.setdefault(key, _Standing(*key))
                 one.models.append(model)
                 one.features.append(feature)
@@ -106,7 +107,7 @@ class _Tile:
                 shapes = self._model_shapes(data, one)
                 if shapes is not None:
                     xyz = to_y_up(shapes.positions * np.float64(STEP) + shapes.origins[0])
-                    one.faces = faces_of(shapes, xyz, self.looks, [one.class_id])
+                    one.faces = faces_of(shapes, xyz, self.looks, [one.rgba])
                     out.append(one)
         return out
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tiling.builder import ObjectsRef
 from tiling.objects.drawn import Column, Drawn, Kind, Model
+from tim.classes import Registry
 from tim.model import Representation
 from tim.shape import FORMAT
 from tim.store import Appearance, AsOf, ObjectStore, Standing
@@ -34,6 +35,7 @@ class Reader:
 
     def __init__(self, objects: ObjectsRef) -> None:
         self._store = opened(str(objects.workspace))
+        self._classes = Workspace.open(objects.workspace).classes()
         self._as_of = AsOf(objects.valid, objects.seq)
         self._scenario = objects.scenario
 
@@ -54,7 +56,7 @@ class Reader:
         blobs = self._store.get_blobs(wanted, HEAVY)
         weight = sum(map(len, blobs.values()))
         if weight <= HEAVY:
-            yield [_drawn(*one, blobs, names) for one in ordered], weight
+            yield [_drawn(*one, blobs, names, self._classes) for one in ordered], weight
             return
         portion: list[Drawn] = []
         weight = 0
@@ -64,7 +66,7 @@ class Reader:
             if portion and weight + more > HEAVY:
                 yield portion, weight
                 portion, weight = [], 0
-            portion.append(_drawn(*one, blobs, names))
+            portion.append(_drawn(*one, blobs, names, self._classes))
             weight += more
         yield portion, weight
 
@@ -117,13 +119,15 @@ def _drawn(
     models: Sequence[Representation],
     blobs: Mapping[str, bytes],
     names: Sequence[str],
+    classes: Registry,
 ) -> Drawn:
     attributes: dict[str, Any] = {}
     if names:
         every = json.loads(one.attributes)
         attributes = {name: every[name] for name in names if name in every}
     shapes = [blobs[r.content] for r in bodies if r.content in blobs]
-    return Drawn(one.tim_id, one.class_id, one.name, attributes, shapes, [_model(r) for r in models])
+    rgba = classes.rgba(one.class_id)
+    return Drawn(one.tim_id, one.class_id, one.name, attributes, shapes, [_model(r) for r in models], rgba)
 
 
 def _model(shown: Representation) -> Model:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tiling.spec.glb import Buffer
+from tim.classes.registry import PLAIN
 from tim.geometry import F64
 from tim.shape import Problem
 
@@ -55,6 +56,8 @@ class Drawn:
     shapes: Sequence[bytes | memoryview] = ()
     """Blobs of :mod:`tim.shape` that lie where they are."""
     models: Sequence[Model] = ()
+    rgba: int = PLAIN << 8 | 255
+    """Of its class: sRGB and opacity, a byte each."""
 
 
 @dataclass(frozen=True, slots=True)

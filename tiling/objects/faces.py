@@ -68,9 +68,9 @@ def decoded(objects: Sequence[Drawn]) -> tuple[Shapes, I64, list[tuple[int, Prob
         return decode_many([blobs[number] for number in good]), owners[np.array(good, np.int64)], problems
 
 
-def faces_of(shapes: Shapes, positions: F64, looks: Looks, classes: Sequence[str]) -> Faces:
-    """The faces of decoded models. ``classes``: of each."""
-    of_surface = looks.of_surfaces(shapes, classes)
+def faces_of(shapes: Shapes, positions: F64, looks: Looks, rgba: Sequence[int]) -> Faces:
+    """The faces of decoded models. ``rgba``: of the class of each."""
+    of_surface = looks.of_surfaces(shapes, rgba)
     counts = np.diff(shapes.surface_triangle_ends, prepend=0)
     triangles = shapes.triangles.astype(np.int64)
     return Faces(positions, triangles, np.repeat(of_surface, counts), None, shapes.uv)

@@ -1,4 +1,4 @@
-"""How surfaces look: the material their source gives them, otherwise a colour by what they are."""
+"""How surfaces look: the material their source gives them, otherwise a colour by what they are, otherwise that of their object's class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tim.classes import shipped
 from tim.shape import Material, Shapes
 
 I64 = NDArray[np.int64]
@@ -43,11 +42,11 @@ class Looks:
         """The number of a look."""
         return self.numbers.setdefault(look, len(self.numbers))
 
-    def of_surfaces(self, shapes: Shapes, classes: Sequence[str], *, plain: bool = False) -> I64:
-        """int64[surfaces]: the look of each; ``classes``: of the objects of ``shapes``; ``plain``: without images."""
-        names, owner_class = np.unique(np.array(classes, np.str_), return_inverse=True)
+    def of_surfaces(self, shapes: Shapes, rgba: Sequence[int], *, plain: bool = False) -> I64:
+        """int64[surfaces]: the look of each; ``rgba``: of the classes of the objects of ``shapes``; ``plain``: without images."""
+        colors, of_object = np.unique(np.array(rgba, np.int64), return_inverse=True)
         counts = np.diff(shapes.surface_ends, prepend=0)
-        of_class = np.repeat(owner_class.astype(np.int64), counts)
+        of_class = np.repeat(of_object.astype(np.int64), counts)
         kinds, materials = len(shapes.semantics), len(shapes.materials)
         key = (of_class * kinds + shapes.surface_semantics) * materials + shapes.surface_materials
         used, place = np.unique(key, return_inverse=True)
@@ -57,19 +56,14 @@ class Looks:
             of, kind = divmod(rest, kinds)
             given = shapes.materials[material]
             shown = None if plain and given is not None and given.image else given
-            table[row] = self.number(look_of(str(names[of]), shapes.semantics[kind], shown))
+            table[row] = self.number(look_of(int(colors[of]), shapes.semantics[kind], shown))
         return table[place]
 
 
-def class_color(class_id: str) -> int:
-    """sRGB of a class without a better idea."""
-    return shipped().colour(class_id)
-
-
-def look_of(class_id: str, semantic: str, material: Material | None) -> Look:
-    """The look of a surface."""
+def look_of(rgba: int, semantic: str, material: Material | None) -> Look:
+    """The look of a surface of an object of a class with this colour and opacity."""
     if material is not None:
         r, g, b, a = (round(min(max(v, 0.0), 1.0) * 255) for v in material.color)
         return Look((r, g, b, a), material.image, material.repeat and bool(material.image))
-    rgb = _SEMANTICS.get(semantic) or class_color(class_id)
-    return Look((rgb >> 16, rgb >> 8 & 255, rgb & 255, 255))
+    rgb = _SEMANTICS.get(semantic) or rgba >> 8
+    return Look((rgb >> 16, rgb >> 8 & 255, rgb & 255, rgba & 255))

@@ -9,7 +9,7 @@ vertices; half the cell's diagonal is added.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -69,7 +69,7 @@ def proxies(
         problems += [problem for _, problem in broken]
         if len(shapes.triangles):
             made.append(_made(shapes, portion, owners, looks, frame, enough, len(objects)))
-        objects += [Drawn(o.tim_id, o.class_id, o.name, o.attributes, (), o.models) for o in portion]
+        objects += [replace(o, shapes=()) for o in portion]
     deviations = np.array([_reach(one.models, frame, blobs) if one.models else 0.0 for one in objects])
     for part in made:
         deviations[part.rows] = np.maximum(deviations[part.rows], part.bounds)
@@ -246,7 +246,7 @@ def _areas(truth: _Truth) -> tuple[F64, NDArray[np.bool_], F64]:
 def _mean_looks(truth: _Truth, shapes: Shapes, objects: Sequence[Drawn], owners: I64, looks: Looks) -> I64:
     """int64[k, 2]: looks of roof and walls: the mean colour, by area, of what faces up and of the rest."""
     own = Looks()
-    surface = own.of_surfaces(shapes, [objects[i].class_id for i in owners.tolist()], plain=True)
+    surface = own.of_surfaces(shapes, [objects[i].rgba for i in owners.tolist()], plain=True)
     table = np.array([look.color for look in own.numbers], np.float64)
     color = table[np.repeat(surface, np.diff(shapes.surface_triangle_ends, prepend=0))]
     _, upward, area = _areas(truth)

@@ -154,6 +154,11 @@ class Registry:
         found = self.nearest(class_id)
         return PLAIN if found is None else found.colour
 
+    def rgba(self, class_id: str) -> int:
+        """sRGB and, in the last byte, the opacity of a class, or of the nearest above it: ``0x7FAFD0FF``."""
+        found = self.nearest(class_id)
+        return PLAIN << 8 | 255 if found is None else found.colour << 8 | round(found.opacity * 255)
+
     def code_list(self, scheme: str, edition: str) -> CodeList:
         """One code list. Raises UsageError ``classes.no-scheme`` where scheme or edition is not given: a value means nothing without
         them; ``classes.no-list`` where there is none such."""

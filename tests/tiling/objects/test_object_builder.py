@@ -290,3 +290,26 @@ def test_a_cell_splits_late_and_merges_late():
         splits = settle(objects_at(crowd[:count]), splits)[0]
         assert splits.cells
     assert not settle(objects_at(crowd[: SPARSE - 1]), splits)[0].cells
+
+
+def test_classes_look_as_the_workspace_says(workspace: Workspace, tmp_path: Path):
+    """Its colours reach the tiles, which are built anew for them and for nothing else."""
+    tiled(workspace)
+    before = contents(workspace)
+    folder = workspace.path / "classes"
+    folder.mkdir()
+    (folder / "own.toml").write_text('"water" = { en = "Water", zh = "水", colour = "#000000" }', encoding="utf-8")
+    assert tiled(workspace).shards_built == 0
+    own = '"building" = { en = "Building", zh = "建筑", opacity = 0.4 }'
+    (folder / "own.toml").write_text(own, encoding="utf-8")
+    assert tiled(workspace).shards_reused == 0
+    glass = contents(workspace)
+    assert glass.keys() == before.keys()
+    assert {m.get("alphaMode") for data in glass.values() for m in glb.parse(data).json["materials"]} == {"BLEND"}
+    with Archive(workspace.archive_root) as archive:
+        archive.export(SLUG, tmp_path / "out")
+    assert validate(tmp_path / "out").errors == []
+    assert tiled(workspace).shards_built == 0
+    (folder / "own.toml").unlink()
+    tiled(workspace)
+    assert contents(workspace) == before

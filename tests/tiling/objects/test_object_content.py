@@ -33,7 +33,6 @@ from tests.tiling.objects.things import (
 )
 from tests.validator import gltf_errors
 from tiling.objects.content import Column, Drawn, encode, proxies
-from tiling.objects.looks import class_color
 from tim.shape import Material, build
 
 
@@ -218,11 +217,6 @@ def test_a_large_object_has_wide_indices():
     holds(content)
     assert content.counts["triangles"] == len(triangles) + 12
     holds(proxies([things], FRAME))
-
-
-def test_classes_have_colours_by_their_ancestors():
-    assert class_color("building.element.roof.tile") == class_color("building.element.roof") != class_color("building")
-    assert class_color("") == class_color("nothing.known")
 
 
 def test_build_gives_what_is_drawn():

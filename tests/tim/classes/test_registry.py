@@ -82,6 +82,8 @@ def test_attributes_levels_and_colours_are_inherited():
     assert river.level == "terrain"
     assert river.colour == classes.get("water").colour == 0x7FAFD0
     assert classes.shipped().colour("water.body.river.delta") == 0x7FAFD0
+    assert classes.shipped().rgba("water.body.river.delta") == 0x7FAFD0FF
+    assert classes.shipped().rgba("") == classes.shipped().rgba("nothing.known") == 0xC8C4BCFF
     assert classes.get("planning.zone.height").attributes["maxHeight"].unit == "m"
 
 
