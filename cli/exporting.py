@@ -17,6 +17,7 @@ from cli.text import number, size, tr
 from tim.errors import TimError, UsageError
 
 if TYPE_CHECKING:
+    from tim.classes import Registry
     from tim.store import AsOf, Filter
 
 
@@ -135,9 +136,10 @@ def export(
     from tim.workspace import Workspace as Folder
 
     options = Options(PlaceOptions(crs=crs, vertical=vertical, datum=datum), geometry.value, spreadsheet)
-    with Folder.open(Path(workspace)).store() as store:
+    folder = Folder.open(Path(workspace))
+    with folder.store() as store:
         store.dataset(dataset)
-        selection = Selection(asked.filter(), asked.moment(), versions.value)
+        selection = Selection(asked.filter(folder.classes()), asked.moment(), versions.value)
         done = run(store, selection, out, name, options, overwrite=overwrite)
     if json:
         record = {
@@ -176,14 +178,13 @@ class _Asked:
             "--bbox": self.bbox, "--at": self.at,
         }  # fmt: skip
 
-    def filter(self) -> Filter:
+    def filter(self, classes: Registry) -> Filter:
         """As the store is asked."""
-        from tim.classes import get
         from tim.query import cql2_text
         from tim.store import Filter
 
         return Filter(
-            dataset=self.dataset, class_id=get(self.class_id).id if self.class_id else None, layer=self.layer, stage=stage_of(self.stage),
+            dataset=self.dataset, class_id=classes.get(self.class_id).id if self.class_id else None, layer=self.layer, stage=stage_of(self.stage),
             scenario=self.scenario, box=box_of(self.bbox), where=cql2_text.read(self.where) if self.where else None,
         )  # fmt: skip
 

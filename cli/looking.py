@@ -203,8 +203,7 @@ def _versions(folder: Folder, text: str, *, json: bool) -> None:
         versions = store.history(tim_id)
         if not versions:
             raise UsageError("cli.no-object", id=text)
-        wanted = {version.seq for version in versions}
-        made = {c.seq: c for c in store.log(versions[0].dataset) if c.seq in wanted}
+        made = store.changesets({version.seq for version in versions})
     rows: list[dict[str, Any]] = []
     last: dict[str, ObjectRecord] = {}
     for version in versions:

@@ -158,10 +158,9 @@ def make_api(
             headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"},
         )
 
-    log = changes.Log()
     items.register(api, catalog)
-    objects.register(api, catalog, log)
-    changes.register(api, catalog, log)
+    objects.register(api, catalog)
+    changes.register(api, catalog)
     lookups.register(api, catalog)
     rules.register(api, catalog, table)
     follower = None if editor is None else Follower(editor.workspace, catalog)

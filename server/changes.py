@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
-from threading import Lock
+from itertools import islice
 from typing import Annotated
 
 from fastapi import FastAPI, Path, Query, Request, Response
@@ -28,32 +27,7 @@ _LARGEST = 2**53
 Since = Annotated[int, Query(ge=0, le=_LARGEST, description="The number of a changeset; what came after it")]
 
 
-class Log:
-    """The changesets of a store, read once each: they never change."""
-
-    def __init__(self) -> None:
-        self._records: dict[int, ChangesetRecord] = {}
-        self._newest = 0
-        self._lock = Lock()
-
-    def records(self, store: ObjectStore, wanted: Collection[int]) -> dict[int, ChangesetRecord]:
-        """Some of them, by their number."""
-        known = self.all(store)
-        return {seq: known[seq] for seq in wanted if seq in known}
-
-    def all(self, store: ObjectStore) -> dict[int, ChangesetRecord]:
-        """All, by their number."""
-        with self._lock:
-            if store.seq != self._newest:
-                for record in store.log():
-                    if record.seq in self._records:
-                        break
-                    self._records[record.seq] = record
-                self._newest = max(self._records, default=0)
-            return self._records
-
-
-def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
+def register(api: FastAPI, catalog: Catalog) -> None:
     """Add the routes."""
 
     @api.get(
@@ -99,13 +73,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
         may, size = catalog.shows(secret_of(request)), min(limit, MOST)
 
         def look(store: ObjectStore) -> list[ChangesetRecord]:
-            known = log.all(store)
-            wanted = (
-                record
-                for seq in range(min(before - 1, max(known, default=0)), 0, -1)
-                if (record := known.get(seq)) is not None and dataset in (None, record.dataset) and may(record.dataset)
-            )
-            return [record for record, _ in zip(wanted, range(size + 1), strict=False)]
+            return list(islice((c for c in store.log(dataset, before=before) if may(c.dataset)), size + 1))
 
         found = await catalog.ask(look)
         links = [link("self", here(request), "application/json", "This page")]
@@ -122,7 +90,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
     async def changeset(seq: Annotated[int, Path(ge=0, le=_LARGEST)], request: Request) -> Response:
         await catalog.ensure(live=True)
         may = catalog.shows(secret_of(request))
-        record = (await catalog.ask(lambda store: log.records(store, [seq]))).get(seq)
+        record = (await catalog.ask(lambda store: store.changesets([seq]))).get(seq)
         if record is None or not may(record.dataset):
             raise UsageError("server.no-changeset", seq=seq)
         changed = f"{up(request)}api/changes?dataset={record.dataset}&since={seq - 1}&until={seq}"

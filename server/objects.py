@@ -13,7 +13,6 @@ from uuid import UUID
 from fastapi import Body, FastAPI, Query, Request, Response
 
 from server.catalog import Catalog
-from server.changes import Log
 from server.describe import answers
 from server.features import Json, brief_document, object_document, version_document
 from server.negotiate import secret_of
@@ -50,7 +49,7 @@ NOW = Look(AsOf(), None)
 May = Callable[[str], bool]
 
 
-def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
+def register(api: FastAPI, catalog: Catalog) -> None:
     """Add the routes."""
 
     @api.get(
@@ -81,7 +80,7 @@ def register(api: FastAPI, catalog: Catalog, log: Log) -> None:
             versions = store.history(tim_id)
             if not versions or not may(versions[0].dataset):
                 raise UsageError("server.no-object", id=str(tim_id))
-            made = log.records(store, {version.seq for version in versions})
+            made = store.changesets({version.seq for version in versions})
             return {
                 "id": str(tim_id),
                 "dataset": versions[0].dataset,

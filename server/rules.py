@@ -14,15 +14,13 @@ from fastapi import FastAPI, Query, Request
 from server.catalog import Catalog
 from server.features import Json, class_document
 from server.negotiate import secret_of
+from server.parameters import Moment, read_moment
 from tim.classes import Registry
 from tim.errors import UsageError
 from tim.rules import Rule, Table, rules_at, rules_for, shipped
 from tim.rules.table import Named
 from tim.store import AsOf, ObjectStore, ObjectVersion
 
-Day = Annotated[
-    str | None, Query(alias="datetime", description="A moment in the real world: 2026-11-21 or 2026-11-21T08:00:00Z")
-]
 Kinds = Annotated[list[str] | None, Query(description="Kinds of rules, e.g. height-limit; all where left out")]
 
 
@@ -40,7 +38,7 @@ def register(api: FastAPI, catalog: Catalog, table: Table | None = None) -> None
         request: Request,
         lon: Annotated[float, Query(ge=-180, le=180)],
         lat: Annotated[float, Query(ge=-90, le=90)],
-        day: Day = None,
+        day: Moment = None,
         kind: Kinds = None,
         h: Annotated[float | None, Query(description="Ellipsoidal height, metres", allow_inf_nan=False)] = None,
         seq: Annotated[
@@ -48,20 +46,20 @@ def register(api: FastAPI, catalog: Catalog, table: Table | None = None) -> None
         ] = None,
     ) -> Json:
         await catalog.ensure(live=True)
-        seen = shown(request)
-        found = await catalog.ask(lambda store: rules_at(store, lon, lat, day, kind or (), h, seen, seq, known))
+        seen, moment = shown(request), read_moment(day)
+        found = await catalog.ask(lambda store: rules_at(store, lon, lat, moment, kind or (), h, seen, seq, known))
         return {"rules": [_document(rule, known, catalog.classes) for rule in found]}
 
     @api.get("/api/objects/{tim_id}/rules", summary="The rules whose areas share ground with an object", tags=["Rules"])
-    async def of(tim_id: UUID, request: Request, day: Day = None, kind: Kinds = None) -> Json:
+    async def of(tim_id: UUID, request: Request, day: Moment = None, kind: Kinds = None) -> Json:
         await catalog.ensure(live=True)
-        seen = shown(request)
+        seen, moment = shown(request), read_moment(day)
 
         def look(store: ObjectStore) -> Sequence[Rule]:
-            version = store.get(tim_id, AsOf(day)) or _planned(store, tim_id)
+            version = store.get(tim_id, AsOf(moment)) or _planned(store, tim_id)
             if version is None or version.dataset not in seen:
                 raise UsageError("server.no-object", id=str(tim_id))
-            return rules_for(store, tim_id, day, kind or (), seen, known, version.object.scenario)
+            return rules_for(store, tim_id, moment, kind or (), seen, known, version.object.scenario)
 
         return {"rules": [_document(rule, known, catalog.classes) for rule in await catalog.ask(look)]}
 

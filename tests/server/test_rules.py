@@ -96,8 +96,8 @@ def test_only_what_may_be_seen(workspace: Workspace, client: Client) -> None:
     ("query", "status", "code"),
     [
         ("lon=114", 400, "server.bad-parameter"), ("lon=181&lat=0", 400, "server.bad-parameter"), ("lon=nan&lat=0", 400, "server.bad-parameter"),
-        (f"{AT}&h=inf", 400, "server.bad-parameter"), (f"{AT}&kind=tax", 400, "rules.no-kind"), (f"{AT}&datetime=yesterday", 400, "store.time"),
-        (f"{AT}&seq=-1", 400, "server.bad-parameter"), (f"{AT}&datetime=2009-11-11/..", 400, "store.time"),
+        (f"{AT}&h=inf", 400, "server.bad-parameter"), (f"{AT}&kind=tax", 400, "rules.no-kind"), (f"{AT}&datetime=yesterday", 400, "server.bad-datetime"),
+        (f"{AT}&seq=-1", 400, "server.bad-parameter"), (f"{AT}&datetime=2009-11-11/..", 400, "server.bad-datetime"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked(client: Client, query: str, status: int, code: str) -> None:

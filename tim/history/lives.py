@@ -32,9 +32,9 @@ def life(store: ObjectStore, tim_id: UUID, scenario: str = "") -> list[LifeStage
     if not now:
         return []
     said = [_first_said(version, versions) for version in now]
-    log = _log(store, versions[0].dataset, {v.seq for v in said})
+    made = store.changesets({v.seq for v in said})
     return [
-        LifeStage(v.object.stage, v.object.valid_from, v.object.valid_to, v, log[first.seq])
+        LifeStage(v.object.stage, v.object.valid_from, v.object.valid_to, v, made[first.seq])
         for v, first in zip(now, said, strict=True)
     ]
 
@@ -54,13 +54,3 @@ def _first_said(version: ObjectVersion, versions: Iterable[ObjectVersion]) -> Ob
         if not same:
             return version
         version = max(same, key=lambda v: v.version)
-
-
-def _log(store: ObjectStore, dataset: str, wanted: set[int]) -> dict[int, ChangesetRecord]:
-    found: dict[int, ChangesetRecord] = {}
-    for line in store.log(dataset):
-        if line.seq in wanted:
-            found[line.seq] = line
-        if len(found) == len(wanted):
-            break
-    return found

@@ -58,7 +58,10 @@ def rollback(
 def revert(store: ObjectStore, seq: int, author: str = "", reason: str = "", *, dry_run: bool = False) -> Undone:
     """Take back one changeset. Raises Conflict ``history.later`` naming objects and sources that later ones touched as well, UsageError
     ``history.no-seq``."""
-    dataset = _dataset_of(store, seq)
+    made = store.changesets([seq]).get(seq)
+    if made is None:
+        raise UsageError("history.no-seq", seq=seq, newest=store.seq)
+    dataset = made.dataset
     count = _Count()
 
     def operations() -> Iterator[Operation]:
@@ -117,15 +120,6 @@ def _done(
     else:
         applied = store.apply(Changeset(dataset, operations, author, reason))
     return Undone(count.objects, count.sources, applied)
-
-
-def _dataset_of(store: ObjectStore, seq: int) -> str:
-    for line in store.log():
-        if line.seq <= seq:
-            if line.seq == seq:
-                return line.dataset
-            break
-    raise UsageError("history.no-seq", seq=seq, newest=store.seq)
 
 
 def _sources(store: ObjectStore, dataset: str, seq: int | None) -> dict[str, SourceRef]:

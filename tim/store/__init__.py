@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, Self
@@ -366,8 +366,13 @@ class ObjectStore(Protocol):
     def origins(self, dataset: str, layer: str, scenario: str = "") -> Iterator[Origins]:
         """Which source the current objects of a layer are from, in batches of at most 50,000. Raises UsageError ``store.no-dataset``."""
 
-    def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
-        """Changesets, newest first."""
+    def log(
+        self, dataset: str | None = None, limit: int | None = None, before: int | None = None
+    ) -> Iterator[ChangesetRecord]:
+        """Changesets, newest first, those before a sequence number where one is given."""
+
+    def changesets(self, seqs: Collection[int]) -> dict[int, ChangesetRecord]:
+        """Some changesets by their sequence numbers; those that there are not are left out."""
 
     def put_blob(self, data: bytes | memoryview) -> str:
         """Keep bytes by their content (geometry of objects); blake2b-256 hex. Within a changeset's operations, a part of it."""

@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ from tim.store import (
     Standing,
 )
 from tim.store.canonical import EVER, dumps, instant, moment
-from tim.store.sql import INT64, Connection, no_dataset, read_change_cursor, read_cursor
+from tim.store.sql import INT64, Connection, marks, no_dataset, padded, read_change_cursor, read_cursor
 from tim.store.working import Work
 
 C = TypeVar("C", bound=Connection)
@@ -59,6 +59,10 @@ _BATCH = 500
 _LAST = INT64 - 1
 _BLOBS = 4_000_000
 """Bytes that are written together."""
+_CHANGESET = (
+    "SELECT c.seq, c.parent, c.hash, d.slug, c.author, c.reason, c.time, c.created, c.updated, c.retired, c.sources"
+    " FROM changeset c JOIN dataset d ON d.id = c.dataset"
+)
 _DATASET = "SELECT id, slug, title, kind, uid, frame, private, settings FROM dataset"
 
 
@@ -435,29 +439,38 @@ class RelationalStore(ABC, Generic[C]):
         with self._reading() as db:
             yield from self.looking.origins(db, self._dataset_row(db, dataset)[0], valid, scenario, layer)
 
-    def log(self, dataset: str | None = None, limit: int | None = None) -> Iterator[ChangesetRecord]:
-        """Changesets, newest first."""
+    def log(
+        self, dataset: str | None = None, limit: int | None = None, before: int | None = None
+    ) -> Iterator[ChangesetRecord]:
+        """Changesets, newest first, those before a sequence number where one is given."""
         condition, parameters = "TRUE", []
         if dataset is not None:
             with self._reading() as db:
                 condition, parameters = "c.dataset = ?", [self._dataset_row(db, dataset)[0]]
-        before, left = _LAST, limit
+        before, left = _LAST if before is None else before, limit
         while left is None or left > 0:
             size = _LOG_PAGE if left is None else min(left, _LOG_PAGE)
             with self._reading() as db:
                 rows = db.execute(
-                    "SELECT c.seq, c.parent, c.hash, d.slug, c.author, c.reason, c.time, c.created, c.updated, c.retired, c.sources"
-                    f" FROM changeset c JOIN dataset d ON d.id = c.dataset WHERE {condition} AND c.seq < ? ORDER BY c.seq DESC LIMIT ?",
+                    f"{_CHANGESET} WHERE {condition} AND c.seq < ? ORDER BY c.seq DESC LIMIT ?",
                     [*parameters, before, size],
                 ).fetchall()
-            for row in rows:
-                seq, parent, digest, slug, author, reason, time, created, updated, retired, sources = row
-                counts: Counts = {"created": created, "updated": updated, "retired": retired, "sources": sources}
-                yield ChangesetRecord(seq, parent, digest, slug, author, reason, time, counts)
+            yield from map(_changeset, rows)
             if len(rows) < size:
                 return
             before = rows[-1][0]
             left = None if left is None else left - size
+
+    def changesets(self, seqs: Collection[int]) -> dict[int, ChangesetRecord]:
+        """Some changesets by their sequence numbers; those that there are not are left out."""
+        wanted = sorted(seq for seq in set(seqs) if 0 < seq <= _LAST)
+        found: dict[int, ChangesetRecord] = {}
+        with self._reading() as db:
+            for start in range(0, len(wanted), _BATCH):
+                batch = padded(wanted[start : start + _BATCH])
+                rows = db.execute(f"{_CHANGESET} WHERE c.seq IN ({marks(batch)})", batch)
+                found.update((row[0], _changeset(row)) for row in rows)
+        return found
 
     def put_blob(self, data: bytes | memoryview) -> str:
         """Keep bytes by their content; blake2b-256 hex. Called by a changeset's operations, it is done or undone with it."""
@@ -529,6 +542,12 @@ def _dataset(row: tuple[Any, ...]) -> Dataset:
         bool(private),
         json.loads(settings),
     )
+
+
+def _changeset(row: tuple[Any, ...]) -> ChangesetRecord:
+    seq, parent, digest, slug, author, reason, time, created, updated, retired, sources = row
+    counts: Counts = {"created": created, "updated": updated, "retired": retired, "sources": sources}
+    return ChangesetRecord(seq, parent, digest, slug, author, reason, time, counts)
 
 
 def _code_texts(code: Code | None) -> tuple[str, ...]:

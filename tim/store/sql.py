@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -19,6 +19,7 @@ from tim.model import Code, ObjectRecord, Relation, Representation, Stage
 from tim.store import Appearance, Change, Changes, Filter, ObjectVersion, Origins, Outline, Page
 from tim.store.canonical import NOTHING, interval, moment
 
+T = TypeVar("T")
 INT64 = 1 << 63
 _BLOCK = 500
 """Names that are asked for at once."""
@@ -161,6 +162,16 @@ def number_of(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def padded(values: Sequence[T]) -> list[T]:
+    """One or more values, the first repeated until there are as many as a power of two: few statements then do for lists of all lengths."""
+    return [*values, *[values[0]] * ((1 << (len(values) - 1).bit_length()) - len(values))]
+
+
+def marks(values: Sequence[Any]) -> str:
+    """A placeholder for each value."""
+    return ",".join("?" * len(values))
 
 
 def no_dataset(db: Connection, slug: str) -> UsageError:

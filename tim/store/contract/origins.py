@@ -101,6 +101,12 @@ class Origins(Stores):
         assert [c.seq for c in store.log("town")] == [3, 1]
         assert [c.seq for c in store.log(limit=2)] == [3, 2]
         assert list(store.log(limit=0)) == []
+        assert [c.seq for c in store.log(before=3)] == [2, 1]
+        assert [c.seq for c in store.log("town", 1, before=3)] == [1]
+        assert store.changesets([3, 1, 1]) == {1: one, 3: three}
+        assert store.changesets([0, -1, 4, 2**63, 2]) == {2: two}
+        assert store.changesets([]) == {}
+        assert store.changesets(range(1200)) == {1: one, 2: two, 3: three}
         assert len({c.hash for c in (one, two, three)}) == 3
 
     def test_equal_histories_have_equal_hashes(self, tmp_path: Path) -> None:

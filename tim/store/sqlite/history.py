@@ -10,8 +10,7 @@ from uuid import UUID
 from tim.model import Code
 from tim.place import Box3
 from tim.store import Changed, Changes, Link, Touched
-from tim.store.sql import COLUMNS, INT64, Where, changes_of, in_force, valid_itself
-from tim.store.sqlite.query import marks, padded
+from tim.store.sql import COLUMNS, INT64, Where, changes_of, in_force, marks, padded, valid_itself
 from tim.store.sqlite.schema import Connection
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from tim.place import Box3
@@ -20,10 +20,12 @@ from tim.store.sql import (
     class_ids_of,
     cursor,
     in_force,
+    marks,
     number_of,
     of_dataset,
     origins_of,
     outline_of,
+    padded,
     page_of,
     version,
     wanted_by,
@@ -31,7 +33,6 @@ from tim.store.sql import (
 from tim.store.sqlite.schema import Connection
 from tim.store.sqlite.where import compiled, driver, meets
 
-T = TypeVar("T")
 _OUTLINE = 50_000
 _BY_OBJECT = "object o CROSS JOIN version v ON v.object = o.id"
 _BY_VERSION = "version v CROSS JOIN object o ON o.id = v.object"
@@ -193,16 +194,6 @@ def appearances(db: Connection, versions: Sequence[int], found: dict[int, Appear
         every,
     )
     add_appearances(rows, db.names, found)
-
-
-def padded(values: Sequence[T]) -> list[T]:
-    """One or more values, the first repeated until there are as many as a power of two: few statements then do for lists of all lengths."""
-    return [*values, *[values[0]] * ((1 << (len(values) - 1).bit_length()) - len(values))]
-
-
-def marks(values: Sequence[Any]) -> str:
-    """A placeholder for each value."""
-    return ",".join("?" * len(values))
 
 
 def attribute_kinds(
