@@ -20,7 +20,7 @@ from importers.plan import Delivery, place_of
 from importers.redelivery import id_of
 from tim.classes import Registry
 from tim.errors import CorruptSource, PlaceError, SourceError, TimError, UsageError, is_warning
-from tim.model import Blob, ObjectRecord, Rejected, Stage
+from tim.model import Blob, ObjectRecord, Rejected, Relation, Stage
 from tim.place import Box3, Place, boxes
 from tim.place.resolve import PlaceOptions
 from tim.sources import SourceRef
@@ -91,6 +91,8 @@ class Reading:
     """What ``lost`` counts in."""
     versions: dict[tuple[UUID, str], list[tuple[str, str]]] = field(default_factory=dict)
     """By object and scenario, of those with several records that are taken: when each is valid, as sort keys."""
+    decided: Mapping[UUID, Sequence[Relation]] = field(default_factory=dict)
+    """Relations of objects on the common line that people decided on, which no delivery states (:func:`tim.alignment.decided`)."""
     spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL))  # noqa: SIM115 - closed by close
 
     def close(self) -> None:
@@ -212,6 +214,8 @@ class Reading:
             number += 1
             giver, other = int(givers[number]), int(self.lost[number])
             if other == NOBODY:
+                if self.decided and not item.scenario:
+                    item = _upheld(item, self.decided.get(id_of(item, self.uid), ()))
                 yield Put(item, source=keys[giver] if self.kind == "objects" and keys[giver] in self.sources else "")
                 continue
             where = f"{item.layer}#{item.source_key}" if item.layer else item.source_key
@@ -287,6 +291,13 @@ class _One:
     objects: int = 0
     count: int = 0
     layers: dict[str, set[str]] = field(default_factory=dict)
+
+
+def _upheld(record: ObjectRecord, decided: Sequence[Relation]) -> ObjectRecord:
+    """A record that states, beside its own, what was decided of the object."""
+    stated = {(relation.kind, relation.target) for relation in record.relations}
+    more = tuple(relation for relation in decided if (relation.kind, relation.target) not in stated)
+    return replace(record, relations=(*record.relations, *more)) if more else record
 
 
 def _of(key: str, problems: Iterable[Rejected]) -> tuple[Rejected, ...]:

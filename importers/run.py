@@ -20,6 +20,7 @@ from importers.origins import Held, held
 from importers.plan import Delivery, Plan, defaults_of
 from importers.reading import FINEST, Imported, Reading, fresh
 from importers.redelivery import Diff, compare, id_of, uuid_of
+from tim.alignment import decided
 from tim.errors import SourceError, TimError, UsageError, is_warning
 from tim.model import Blob, Dataset, Rejected, dataset_uid
 from tim.place import Box3, Frame
@@ -270,6 +271,8 @@ def _judge(store: ObjectStore, reading: Reading, old: Dataset | None) -> dict[st
     replaced = {given.replaces for given in reading.given.values()}
     others = held(store, old.slug, reading.reached, read, replaced) if old and reading.kind == "objects" else {}
     reading.judge(others)
+    if old and reading.kind == "objects":
+        reading.decided = decided(store, old.slug)
     return others
 
 

@@ -8,8 +8,7 @@ Two objects of different datasets are proposed where
   otherwise. Where either has no height, H is one half: agreement that was not seen earns no full score.
 
 Candidates by geometry are pairs whose boxes do so by :data:`NEAR` at least. Whoever looks at a proposal accepts or rejects it; both become relations
-with the score as evidence, and what is related is not proposed again. A relation belongs to the version that states it: a new delivery of that
-object which does not state it ends it as well.
+with the score as evidence, and what is related is not proposed again. New deliveries of an object keep what was decided of it (:func:`decided`).
 """
 
 from __future__ import annotations
@@ -35,6 +34,8 @@ Kind = Literal["represents", "derivedFrom"]
 DISTINCT = "distinctFrom"
 """The relation of what was rejected."""
 SETTLED = ("represents", "derivedFrom", DISTINCT)
+_EVIDENCE = "alignment score"
+"""What evidence begins with that was decided here."""
 NEAR = 0.1
 LEAST = 0.5
 CELL = 0.01
@@ -72,7 +73,7 @@ class Proposal:
     def evidence(self) -> str:
         """As a relation states it."""
         told = (f"{r.kind} {r.value if isinstance(r.value, str) else format(r.value, '.3f')}" for r in self.reasons)
-        return "; ".join([f"alignment score {self.score:.3f}", *told])
+        return "; ".join([f"{_EVIDENCE} {self.score:.3f}", *told])
 
 
 def propose(store: ObjectStore, a: str, b: str, *, least: float = LEAST) -> Iterator[Proposal]:
@@ -100,6 +101,16 @@ def reject(store: ObjectStore, proposal: Proposal, author: str = "", reason: str
     """State that they are not the same, so that it is not proposed again. Raises as :func:`accept` does."""
     evidence = f"{proposal.evidence}; rejected{f': {reason}' if reason else ''}"
     return _state(store, proposal, DISTINCT, author, reason or "alignment rejected", evidence)
+
+
+def decided(store: ObjectStore, dataset: str) -> dict[UUID, list[Relation]]:
+    """What was accepted and rejected of the current objects of a dataset, as relations: for those who say anew what an object is. Raises UsageError
+    ``store.no-dataset``."""
+    found: dict[UUID, list[Relation]] = {}
+    for link in store.stated(dataset, SETTLED):
+        if link.evidence.startswith(_EVIDENCE):
+            found.setdefault(link.source, []).append(Relation(*link[1:]))
+    return found
 
 
 def score(footprint: float, height: float | None, related: float) -> float:

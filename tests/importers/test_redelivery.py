@@ -19,10 +19,13 @@ from tests.importers import tiny_parcels
 from tests.importers.test_run import ROOT, state
 from tests.importers.test_walk import dot
 from tests.importers.vector.fixtures import squares, write
+from tim.alignment import Proposal, accept, reject
 from tim.errors import TimError
-from tim.model import dataset_uid, derived_id
+from tim.model import Dataset, ObjectRecord, Relation, dataset_uid, derived_id
+from tim.place import Frame
 from tim.place.resolve import PlaceOptions
-from tim.store import AsOf, Filter
+from tim.store import AsOf, Changeset, Filter, Put
+from tim.store.contract.samples import some
 from tim.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("tiny_formats")
@@ -85,6 +88,33 @@ def test_exactly_the_changed_records_get_versions(workspace: Workspace, tmp_path
         assert {key for key, version in versions.items() if version == 2} == changed
         assert set(versions.values()) == {1, 2}
         assert gone <= versions.keys()  # reported, not retired
+
+
+def test_what_was_decided_of_an_object_outlives_deliveries(workspace: Workspace, tmp_path: Path):
+    """Accepted and rejected alignments are no delivery's to take back; nor do they make an unchanged object a changed one."""
+    path = parcels(tmp_path / "town.parcels", town(5))
+    deliver(workspace, path)
+    a, b, c = (derived_id(dataset_uid("p"), "town", f"k{n}") for n in range(3))
+    elsewhere = derived_id(dataset_uid("q"), "", "1")
+    other = Dataset("q", "Q", "objects", dataset_uid("q"), Frame(114.0, 30.0, 0.0, 2**-10))
+    with workspace.store() as store:
+        store.apply(Changeset("q", [Put(ObjectRecord("1", "building", box=tiny_parcels.BOX))], make=other))
+        accept(store, Proposal(a, elsewhere, 0.9, ()))
+        reject(store, Proposal(b, elsewhere, 0.6, ()), reason="another house")
+        own = some(store.get(c)).object
+        store.apply(Changeset("p", [Put(replace(own, relations=(Relation("partOf", elsewhere),)))]))
+        kept = {i: some(store.get(i)).object.relations for i in (a, b)}
+    path.touch()
+    plan = make_plan([path], Options(dataset="p"))
+    foreseen = diff_import(workspace, plan).datasets[0]
+    assert foreseen.objects == {"created": 0, "updated": 1, "unchanged": 4}
+    assert run_import(workspace, plan).datasets[0].objects == foreseen.objects
+    parcels(path, {key: (f"{name}-again", floors) for key, (name, floors) in town(5).items()})
+    assert deliver(workspace, path).datasets[0].objects == {"created": 0, "updated": 5, "unchanged": 0}
+    with workspace.store() as store:
+        assert {i: some(store.get(i)).object.relations for i in (a, b)} == kept
+        assert [r.kind for i in (a, b) for r in kept[i]] == ["represents", "distinctFrom"]
+        assert some(store.get(c)).object.relations == ()  # what the delivery did not state, and nobody decided
 
 
 def test_absent_ones_are_retired_only_when_told(workspace: Workspace, tmp_path: Path):

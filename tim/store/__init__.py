@@ -354,6 +354,10 @@ class ObjectStore(Protocol):
         """Relations that objects in force state, and that are valid themselves at the moment: those from ``ids``, or with ``inverse`` those to them.
         Ordered by source, kind and target. kinds: empty for all."""
 
+    def stated(self, dataset: str, kinds: Sequence[str]) -> list[Link]:
+        """Relations of some kinds that the current objects of a dataset state on the common line, whenever those are valid themselves. Ordered as
+        :meth:`related`."""
+
     def scenarios(self, dataset: str) -> dict[str, int]:
         """The scenarios of a dataset, with how many objects each says something of, whenever that is valid; by name."""
 

@@ -46,7 +46,7 @@ from tim.store import (
     Standing,
 )
 from tim.store.canonical import EVER, dumps, instant, moment
-from tim.store.sql import INT64, Connection, marks, no_dataset, padded, read_change_cursor, read_cursor
+from tim.store.sql import INT64, Connection, Where, in_force, marks, no_dataset, padded, read_change_cursor, read_cursor
 from tim.store.working import Work
 
 C = TypeVar("C", bound=Connection)
@@ -400,6 +400,26 @@ class RelationalStore(ABC, Generic[C]):
             ]
         return sorted(found, key=lambda link: link[:3])
 
+    def stated(self, dataset: str, kinds: Sequence[str]) -> list[Link]:
+        """Relations of some kinds that the current objects of a dataset state on the common line, whenever those are valid themselves. Ordered as
+        :meth:`related`."""
+        encodable(*kinds)
+        if not kinds:
+            return []
+        where = Where()
+        where.add(f"r.kind IN ({marks(kinds)}) AND v.scenario = ''", *kinds)
+        in_force(where, None, self._moment(None)[1])
+        with self._reading() as db:
+            # The sign keeps SQLite from going through the dataset's objects, of which few state any.
+            where.add("+o.dataset = ?", self._dataset_row(db, dataset)[0])
+            rows = db.execute(
+                "SELECT o.tim_id, r.kind, r.target, r.valid_from, r.valid_to, r.evidence FROM relation r JOIN version v ON v.id = r.version"
+                f" JOIN object o ON o.id = v.object WHERE {where.sql}",
+                where.parameters,
+            ).fetchall()
+        found = [Link(_uuid(source), kind, _uuid(target), *rest) for source, kind, target, *rest in rows]
+        return sorted(found, key=lambda link: link[:3])
+
     def scenarios(self, dataset: str) -> dict[str, int]:
         """The scenarios of a dataset, with how many objects each says something of, whenever that is valid; by name."""
         with self._reading() as db:
@@ -537,11 +557,16 @@ def _dataset(row: tuple[Any, ...]) -> Dataset:
         slug,
         title,
         kind,
-        uid if isinstance(uid, UUID) else UUID(bytes=uid),
+        _uuid(uid),
         Frame(**json.loads(frame)),
         bool(private),
         json.loads(settings),
     )
+
+
+def _uuid(raw: Any) -> UUID:
+    """An id as either store has it."""
+    return raw if isinstance(raw, UUID) else UUID(bytes=raw)
 
 
 def _changeset(row: tuple[Any, ...]) -> ChangesetRecord:

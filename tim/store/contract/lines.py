@@ -195,6 +195,26 @@ class Lines(Stores):
         assert [link[:3] for link in store.related([a], scenario="x")] == [(a, "partOf", c)]
         assert store.related([b], inverse=True, scenario="x") == []
 
+    def test_what_a_dataset_states(self, store: ObjectStore) -> None:
+        """By the objects that are there now, on the common line, whenever the relations are valid; of the kinds asked for."""
+        a, b, c = _id("a"), _id("b"), _id("c")
+        ended = Relation("partOf", c, None, "1990-01-01", "deed 7")
+        put(
+            store, _linked("a", ("partOf", b), ("crosses", b)), replace(_linked("b"), relations=(ended,)), _linked("gone", ("partOf", b)),
+            replace(_linked("past", ("partOf", b)), valid_to="1990-01-01"), replace(_linked("a", ("partOf", c)), scenario="x"), _linked("c"),
+        )  # fmt: skip
+        store.apply(Changeset("town", [Retire(_id("gone"))]))
+        store.apply(Changeset("hills", [Put(_linked("h", ("partOf", b)))]))
+        expected = [Link(a, "partOf", b, None, None, ""), Link(b, "partOf", c, None, "1990-01-01", "deed 7")]
+        assert store.stated("town", ["partOf"]) == sorted(expected)
+        assert [link.kind for link in store.stated("town", ["crosses", "partOf", "none"]) if link.source == a] == [
+            "crosses",
+            "partOf",
+        ]
+        assert store.stated("town", []) == store.stated("town", ["none"]) == []
+        with pytest.raises(UsageError):
+            store.stated("twon", ["partOf"])
+
     # Codes
 
     def test_codes_that_stand_twice(self, store: ObjectStore) -> None:
