@@ -7,7 +7,7 @@ import sys
 import typer
 from typer.core import TyperGroup
 
-from cli import asking, checking, exporting, foreign, history, importing, looking, serving, tiles
+from cli import aligning, asking, checking, exporting, foreign, history, importing, looking, serving, tiles
 from cli.output import fail
 from cli.text import tr
 from tim.errors import TimError
@@ -32,7 +32,7 @@ app = typer.Typer(
         "一套国土空间信息模型:导入数据,切成 3D Tiles 1.1,发布,浏览。",
     ),
 )
-for room in (importing, checking, tiles, exporting, foreign, serving, asking, history, looking):
+for room in (importing, checking, tiles, exporting, foreign, serving, asking, history, aligning, looking):
     room.register(app)
 
 

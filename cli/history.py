@@ -123,7 +123,7 @@ def rollback(
         seen, asks = store.seq, not (yes or dry_run)
         done = take_back(store, slug, to, author, reason, seen=seen, dry_run=asks or dry_run)
         if asks and done.objects + done.sources:
-            _sure(_undone(slug, to, done), yes=False)
+            sure(_undone(slug, to, done), yes=False)
             done = take_back(store, slug, to, author, reason, seen=seen)
     applied = done.applied if done.objects + done.sources else None
     if json:
@@ -133,13 +133,13 @@ def rollback(
                 "to": to,
                 "objects": done.objects,
                 "sources": done.sources,
-                "applied": applied and _applied(applied),
+                "applied": applied and applied_record(applied),
             }
         )
         return
     say(_undone(slug, to, done))
     if applied is not None:
-        _tell_applied(slug, applied)
+        tell_applied(slug, applied)
 
 
 def _undone(dataset: str, to: int, undone: Undone) -> str:
@@ -250,17 +250,17 @@ def _end(
     with Folder.open(Path(workspace)).store() as store:
         count = store.scenarios(dataset).get(scenario)
         if count is not None:
-            _sure(
+            sure(
                 tr(f"{verb} {scenario}: {number(count)} objects", f"{verb} {scenario}:{number(count)} 个对象"), yes=yes
             )
         applied = work(store)
     if json:
-        emit({"dataset": dataset, "scenario": scenario, "applied": _applied(applied)})
+        emit({"dataset": dataset, "scenario": scenario, "applied": applied_record(applied)})
     else:
-        _tell_applied(dataset, applied)
+        tell_applied(dataset, applied)
 
 
-def _sure(what: str, *, yes: bool) -> None:
+def sure(what: str, *, yes: bool) -> None:
     """Ask before history is made. Raises UsageError ``cli.not-confirmed`` where nobody can answer."""
     if yes:
         return
@@ -269,13 +269,15 @@ def _sure(what: str, *, yes: bool) -> None:
     typer.confirm(f"{what}. {tr('Go on?', '继续吗?')}", abort=True, err=True)
 
 
-def _applied(applied: Applied) -> dict[str, Any]:
+def applied_record(applied: Applied) -> dict[str, Any]:
+    """What a changeset did, as JSON has it."""
     return {
         "seq": applied.seq, "hash": applied.hash, "created": applied.created, "updated": applied.updated, "retired": applied.retired,
     }  # fmt: skip
 
 
-def _tell_applied(dataset: str, applied: Applied) -> None:
+def tell_applied(dataset: str, applied: Applied) -> None:
+    """What a changeset did, and what to do now."""
     said = f"{applied.seq}  {applied.hash[:12]}"
     say(
         tr(

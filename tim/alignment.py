@@ -93,14 +93,57 @@ def propose(store: ObjectStore, a: str, b: str, *, least: float = LEAST) -> Iter
 def accept(
     store: ObjectStore, proposal: Proposal, author: str = "", reason: str = "", *, kind: Kind = "represents"
 ) -> Applied:
-    """State that ``a`` represents ``b``, or is derived from it. Raises UsageError ``alignment.gone``, Conflict where ``a`` changes meanwhile."""
-    return _state(store, proposal, kind, author, reason or "alignment accepted", proposal.evidence)
+    """State that ``a`` represents ``b``, or is derived from it. Raises UsageError ``alignment.gone``."""
+    return settle(store, [proposal], (), author, reason or "alignment accepted", kind=kind)
 
 
 def reject(store: ObjectStore, proposal: Proposal, author: str = "", reason: str = "") -> Applied:
     """State that they are not the same, so that it is not proposed again. Raises as :func:`accept` does."""
-    evidence = f"{proposal.evidence}; rejected{f': {reason}' if reason else ''}"
-    return _state(store, proposal, DISTINCT, author, reason or "alignment rejected", evidence)
+    return settle(store, (), [proposal], author, reason or "alignment rejected", why=reason)
+
+
+def settle(
+    store: ObjectStore, accepted: Sequence[Proposal], rejected: Sequence[Proposal], author: str = "", reason: str = "", *,
+    kind: Kind = "represents", why: str = "",
+) -> Applied:  # fmt: skip
+    """Many proposals of the same two datasets, one at least, accepted and rejected in one changeset. ``why``: of those rejected. Raises UsageError
+    ``alignment.gone``."""
+    stated: dict[UUID, list[Relation]] = {}
+    for proposal in accepted:
+        stated.setdefault(proposal.a, []).append(Relation(kind, proposal.b, evidence=proposal.evidence))
+    for proposal in rejected:
+        evidence = f"{proposal.evidence}; rejected{f': {why}' if why else ''}"
+        stated.setdefault(proposal.a, []).append(Relation(DISTINCT, proposal.b, evidence=evidence))
+    ids = sorted(stated)
+    (first,) = _there(store, ids[:1]).values()
+
+    def operations() -> Iterator[Put]:
+        for start in range(0, len(ids), _PAGE):
+            batch = ids[start : start + _PAGE]
+            there = _there(store, [*batch, *(relation.target for i in batch for relation in stated[i])])
+            for version in map(there.__getitem__, batch):
+                record = version.object
+                known = {(relation.kind, relation.target) for relation in record.relations}
+                new = (r for r in stated[version.tim_id] if (r.kind, r.target) not in known)
+                yield Put(replace(record, relations=(*record.relations, *new)), version.version)
+
+    return store.apply(Changeset(first.dataset, operations(), author, reason or "alignment"))
+
+
+def best(proposals: Sequence[Proposal], least: float) -> list[Proposal]:
+    """Those with a score of ``least`` at least that are the one best of both their objects: what can be accepted together without making two
+    things of one."""
+    scores: tuple[dict[UUID, list[float]], dict[UUID, list[float]]] = {}, {}
+    for proposal in proposals:
+        for side, tim_id in zip(scores, (proposal.a, proposal.b), strict=True):
+            side.setdefault(tim_id, []).append(proposal.score)
+
+    def first(side: dict[UUID, list[float]], tim_id: UUID, score: float) -> bool:
+        return [other for other in side[tim_id] if other >= score] == [score]
+
+    return [
+        p for p in proposals if p.score >= least and first(scores[0], p.a, p.score) and first(scores[1], p.b, p.score)
+    ]
 
 
 def decided(store: ObjectStore, dataset: str) -> dict[UUID, list[Relation]]:
@@ -132,14 +175,12 @@ def height_agreement(a: Box3 | F64, b: Box3 | F64) -> float | None:
     return max(0.0, float(min(a[5], b[5]) - max(a[2], b[2]))) / float(max(a[5], b[5]) - min(a[2], b[2]))
 
 
-def _state(store: ObjectStore, proposal: Proposal, kind: str, author: str, reason: str, evidence: str) -> Applied:
-    a, b = store.get(proposal.a), store.get(proposal.b)
-    if a is None or b is None:
-        raise UsageError("alignment.gone", object=str(proposal.a if a is None else proposal.b))
-    record = a.object
-    if not any((r.kind, r.target) == (kind, proposal.b) for r in record.relations):
-        record = replace(record, relations=(*record.relations, Relation(kind, proposal.b, evidence=evidence)))
-    return store.apply(Changeset(a.dataset, [Put(record, a.version)], author, reason))
+def _there(store: ObjectStore, ids: Sequence[UUID]) -> dict[UUID, ObjectVersion]:
+    """Objects, all of them. Raises UsageError ``alignment.gone``."""
+    found = {version.tim_id: version for version in store.read(list(dict.fromkeys(ids)))}
+    if gone := [tim_id for tim_id in ids if tim_id not in found]:
+        raise UsageError("alignment.gone", object=str(gone[0]))
+    return found
 
 
 def _by_code(store: ObjectStore, a: str, b: str) -> Iterator[Proposal]:

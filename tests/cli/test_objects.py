@@ -352,3 +352,27 @@ def test_the_command_itself(town: Town):
     assert "还有更多" in found.err
     assert "恢复到较早" in ok("rollback", "--help", TIM_LANG="zh").out
     assert tim("rollback", "town", "--to", "1", "-w", town.folder, TIM_LANG="zh").code == 2
+
+
+def test_align(town: Town, capsys: pytest.CaptureFixture[str]):
+    """Proposals of two datasets; what is decided is in the log and not proposed again."""
+    other = Dataset("survey", "Survey", "objects", dataset_uid("survey"), TOWN.frame)
+    with Workspace.open(town.folder).store() as store:
+        twins = [house(key, i, codes=(), valid_from=None) for key, i in (("a", 3), ("b", 4), ("d", 6))]
+        store.apply(Changeset("survey", map(Put, twins), make=other))
+    found = town("align", "town", "survey", "--json").json["proposals"]
+    assert sorted((p["nameA"], p["nameB"], p["score"]) for p in found) == [(f"{k}号楼", f"{k}号楼", 1.0) for k in "abd"]
+    shown = town("align", "town", "survey", "--limit", "2").out
+    assert "footprint 1.000" in shown
+    pairs = {p["nameA"][0]: f"{p['a']}={p['b']}" for p in found}
+    assert "cli.not-confirmed" in town("align", "town", "survey", "--accept", pairs["a"], "--json", code=2).out
+    for wrong, code in (("x=y", "cli.bad-pair"), (f"{UUID(int=1)}={UUID(int=2)}", "alignment.not-proposed")):
+        assert code in town("align", "town", "survey", "--accept", wrong, "--json", code=2).out
+    said = ("--reject", pairs["b"], "--reason", "another yard", "--author", "me", "--yes", "--json")
+    done = town("align", "town", "survey", "--accept-from", "0.9", *said).json
+    assert (done["accepted"], done["rejected"], done["applied"]["updated"]) == (2, 1, 3)
+    assert town("align", "town", "survey", "--json").json["proposals"] == []
+    with Workspace.open(town.folder).store() as store:
+        kinds = {key: [r.kind for r in store.read([town.id(key)])[0].object.relations] for key in "abd"}
+        assert kinds == {"a": ["represents"], "b": ["distinctFrom"], "d": ["represents"]}
+        assert (next(store.log()).author, next(store.log()).reason) == ("me", "another yard")
