@@ -110,7 +110,7 @@ def _store_rows(
         "cql2_p99_ms",
         "by_id_p50_ms",
     ):
-        bar = None if key == "by_id_p50_ms" else 3
+        bar = 3 if key in ("query_p50_ms", "as_of_p50_ms", "cql2_p50_ms") else None
         yield _report.Row(f"{name}_{key[:-3]}_of_sqlite", figures[key] / first[key], "×", bar, at_least=False)
 
 
@@ -118,8 +118,9 @@ _BARS = {
     "sqlite": {"ingest_per_s": 12_000, "query_p50_ms": 1, "query_p99_ms": 10, "by_id_p50_ms": 0.1},
     "postgis": {"ingest_per_s": 8_000, "query_p50_ms": 3, "query_p99_ms": 30, "by_id_p50_ms": 0.3},
 }
-"""PostGIS may take three times as long: of SQLite's bars, and for queries (rows ``…_of_sqlite``) of what SQLite takes in the same run. One object by its
-id has no such bar: the least that one can ask of a server (``least``) takes twice what SQLite takes to find it."""
+"""PostGIS may take three times as long: of SQLite's bars, and at the median (rows ``…_of_sqlite``) of what SQLite takes for queries in the same run. The slowest
+hundredth is as the machine's other work lets it be, for a server and its client more than for a library; and the least that one can ask of a server
+(``least``) takes twice what SQLite takes to find an object by its id: they are told, and held against the bars alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +143,24 @@ def _measure(store: ObjectStore, count: int, queries: int, size: Callable[[], fl
     asked = list(_questions(count, queries))
     now, before = AsOf(valid=WHEN), AsOf(valid=WHEN, seq=1)
     current = [_filter(one) for one in asked]
-    written = [
-        replace(
-            _filter(one), attributes={}, class_id=None, where=read(f"inClass('{one.class_id}') AND use = '{one.use}'")
-        )
-        for one in asked
-    ]
+
+    def in_cql2(one: _Question) -> Filter:
+        where = read(f"inClass('{one.class_id}') AND use = '{one.use}'")
+        return replace(_filter(one), attributes={}, class_id=None, where=where)
+
+    written = list(map(in_cql2, asked))
     rows = 0
 
     def ask(wanted: Filter, as_of: AsOf) -> None:
         nonlocal rows
         rows += len(store.query(wanted, as_of, limit=1000).items)
 
-    for wanted in map(_filter, _questions(count, 300, seed=8)):  # what is asked first finds nothing in memory
-        ask(wanted, now)
+    # What is asked first finds nothing in memory, and no statement prepared.
+    for i, one in enumerate(_questions(count, 300, seed=8)):
+        ask(_filter(one), now)
+        if i < 20:
+            ask(_filter(one), before)
+            ask(in_cql2(one), now)
     rows = 0
     query, as_of = [], []
     for wanted in current:
