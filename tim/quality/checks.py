@@ -18,7 +18,7 @@ from tim.geometry import F64
 from tim.model import Dataset, Representation, Stage
 from tim.place import Box3
 from tim.quality import geometry, records
-from tim.quality.findings import CHECKS, Finding, Findings, Problem
+from tim.quality.findings import CHECKS, EXAMPLES, Finding, Findings, Problem
 from tim.quality.record import DatasetRecord, record_of
 from tim.shape import FORMAT
 from tim.store import Filter, ObjectStore, ObjectVersion
@@ -176,11 +176,13 @@ class _Run:
         far[1] = _outlying(bases, _METRES)
         usual = (float(np.median(heights[solid])) if solid.any() else 0.0, float(np.median(bases)))
         for which, code in enumerate(("quality.height", "quality.base")):
-            for at in np.flatnonzero(far[which]).tolist():
+            rows = np.flatnonzero(far[which]).tolist()
+            ids = [UUID(bytes=bytes(one.ids[16 * at : 16 * at + 16])) for at in rows]
+            names = {v.tim_id: records.where(v.object) for v in self.store.read(ids[:EXAMPLES])}
+            for at, tim_id in zip(rows, ids, strict=True):
                 value = float((heights, bases)[which][at])
                 said = {"value": round(value, 3), "usual": round(usual[which], 3), "class": class_id}
-                tim_id = UUID(bytes=bytes(one.ids[16 * at : 16 * at + 16]))
-                self.findings.add("heights", (code, said), str(tim_id), tim_id)
+                self.findings.add("heights", (code, said), names.get(tim_id, str(tim_id)), tim_id)
 
     def stages(self, item: ObjectVersion) -> None:
         """Stages of its versions in the order of their validity."""
