@@ -5,6 +5,9 @@ A *version* row is a rectangle in two times: what changeset ``seq_from`` said (a
 
 Boxes stand in the row as float64; ``box_index`` holds them as float32 rounded outward by SQLite, found first and rechecked. Its id is
 twice the version's id, plus one for the eastern part of a box across the antimeridian.
+
+``linked`` is what a version has of codes, relations and representations, as :class:`tim.store.canonical.Canonical` writes it, so that an object is
+read from two rows; ``code`` and ``relation`` say the same to be found by.
 """
 
 from __future__ import annotations
