@@ -1,6 +1,6 @@
 """What an object store in SQL tables is, whatever database keeps them: arguments checked, moments pinned, one writer, blobs written together.
 
-A store gives its connections and asks in its own SQL (:class:`_Asking`); what both say alike is asked here.
+A store gives its connections and asks in its own SQL (:mod:`tim.store.dialect`); what both say alike is asked here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import lru_cache
 from math import inf
 from time import monotonic, time_ns
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from tim.errors import StoreError, UsageError
@@ -27,7 +27,6 @@ from tim.model import Code, Dataset
 from tim.place import Box3, Frame
 from tim.query.check import checked
 from tim.query.evaluate import prepare
-from tim.query.plan import Blobs, OnTime
 from tim.sources import SourceRef
 from tim.store import (
     Appearance,
@@ -46,11 +45,11 @@ from tim.store import (
     Standing,
 )
 from tim.store.canonical import EVER, dumps, instant, moment
+from tim.store.dialect import Looking, Tracing
 from tim.store.sql import INT64, Connection, Where, in_force, marks, no_dataset, padded, read_change_cursor, read_cursor
 from tim.store.working import Work
 
 C = TypeVar("C", bound=Connection)
-C_contra = TypeVar("C_contra", bound=Connection, contravariant=True)
 Counts = dict[Literal["created", "updated", "retired", "sources"], int]
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -77,73 +76,11 @@ def _second(since_1970: int) -> str:
     return datetime.fromtimestamp(since_1970, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-class _Asking(Protocol[C_contra]):
-    """What a store asks in its own SQL: two modules of functions with these names would do, and do. ``seq`` is ``None`` for now, ``valid`` a sort key,
-    ``dataset`` a row; lists of ids have some hundred members, and one at least."""
-
-    def page(
-        self, db: C_contra, wanted: Filter, seq: int | None, valid: str, after: UUID | None, limit: int, blobs: Blobs, on_time: OnTime
-    ) -> Page:  # fmt: skip
-        """``wanted.where`` is prepared and without ``relatedFrom``; ``blobs`` and ``on_time`` are for what is looked at again."""
-
-    def history(self, db: C_contra, tim_id: UUID) -> list[ObjectVersion]: ...
-    def read(
-        self, db: C_contra, ids: Sequence[UUID], seq: int | None, valid: str, scenario: str
-    ) -> list[ObjectVersion]: ...
-    def versions(self, db: C_contra, rows: Sequence[int]) -> dict[int, ObjectVersion]: ...
-    def outline(
-        self,
-        db: C_contra,
-        dataset: int,
-        seq: int | None,
-        valid: str,
-        scenario: str,
-        box: Box3 | None,
-        layer: str | None,
-    ) -> Iterator[Outline]: ...
-    def standing(
-        self, db: C_contra, ids: Sequence[bytes], seq: int | None, valid: str, scenario: str
-    ) -> Iterator[tuple[bytes, Standing]]: ...
-    def appearances(self, db: C_contra, versions: Sequence[int], found: dict[int, Appearance]) -> None: ...
-    def attribute_kinds(
-        self, db: C_contra, dataset: int, names: Sequence[str] | None, seq: int | None, valid: str, scenario: str
-    ) -> Iterable[tuple[str, str]]: ...
-    def class_counts(
-        self, db: C_contra, dataset: int, seq: int | None, valid: str, scenario: str
-    ) -> dict[str, int]: ...
-    def count(self, db: C_contra, dataset: int | None, valid: str) -> int: ...
-    def origins(self, db: C_contra, dataset: int, valid: str, scenario: str, layer: str) -> Iterator[Origins]: ...
-    def search(self, db: C_contra, text: str, datasets: Sequence[int], valid: str, limit: int) -> Iterator[int]: ...
-    def blobs(self, db: C_contra, hashes: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]: ...
-
-
-class _Tracing(Protocol[C_contra]):
-    """The same for history and relations."""
-
-    def changed(self, db: C_contra, dataset: int, since: int, limit: int) -> Changed: ...
-    def changes(
-        self, db: C_contra, dataset: int, since: int, until: int, after: tuple[int, int] | None, limit: int
-    ) -> Changes: ...
-    def related(
-        self,
-        db: C_contra,
-        ids: Sequence[UUID],
-        kinds: Sequence[str],
-        seq: int | None,
-        valid: str,
-        scenario: str,
-        *,
-        inverse: bool,
-    ) -> Iterable[Link]: ...
-    def scenarios(self, db: C_contra, dataset: int) -> dict[str, int]: ...
-    def duplicate_codes(self, db: C_contra, dataset: int, valid: str) -> Iterator[tuple[Code, list[UUID]]]: ...
-
-
 class RelationalStore(ABC, Generic[C]):
     """An :class:`tim.store.ObjectStore` in tables. Safe to share between threads."""
 
-    looking: _Asking[C]
-    tracing: _Tracing[C]
+    looking: Looking[C]
+    tracing: Tracing[C]
     work: ClassVar[Callable[..., Work[Any]]]
     """Makes what applies a changeset: of a connection, the changeset, the dataset's row and the dataset."""
 
