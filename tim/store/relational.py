@@ -347,11 +347,11 @@ class RelationalStore(ABC, Generic[C]):
         where.add(f"r.kind IN ({marks(kinds)}) AND v.scenario = ''", *kinds)
         in_force(where, None, self._moment(None)[1])
         with self._reading() as db:
-            # The sign keeps SQLite from going through the dataset's objects, of which few state any.
-            where.add("+o.dataset = ?", self._dataset_row(db, dataset)[0])
+            where.add("o.dataset = ?", self._dataset_row(db, dataset)[0])
+            # SQLite takes the tables of CROSS JOIN in their order: there are far fewer relations than versions, as a rule.
             rows = db.execute(
-                "SELECT o.tim_id, r.kind, r.target, r.valid_from, r.valid_to, r.evidence FROM relation r JOIN version v ON v.id = r.version"
-                f" JOIN object o ON o.id = v.object WHERE {where.sql}",
+                "SELECT o.tim_id, r.kind, r.target, r.valid_from, r.valid_to, r.evidence FROM relation r CROSS JOIN version v CROSS JOIN object o"
+                f" WHERE v.id = r.version AND o.id = v.object AND {where.sql}",
                 where.parameters,
             ).fetchall()
         found = [Link(_uuid(source), kind, _uuid(target), *rest) for source, kind, target, *rest in rows]
